@@ -1,0 +1,3 @@
+"""The bridge to the Luanti engine."""
+
+__version__ = "0.1.0"
