@@ -13,10 +13,9 @@ import argparse
 import re
 import subprocess
 import sys
-import tomllib
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from workspace import ROOT, members, read_toml
+
 TARGET = ROOT / "constraints.txt"
 HEADER = """\
 # The exact versions that CI tests. Made by `python tools/constraints.py`; do not edit by hand.
@@ -25,30 +24,20 @@ PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)\s*(?P<marker
 
 
 def requirements() -> list[str]:
-    """Returns all that CI installs: members with their extras, dependency groups, tox."""
+    """Returns all that CI installs: members with their extras, dependency groups, coverage."""
     wanted: list[str] = []
-    for path in member_files():
-        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    for member in members():
+        project = read_toml(member / "pyproject.toml")["project"]
         wanted += project.get("dependencies", [])
         for extra, items in project.get("optional-dependencies", {}).items():
-            # Installed by pip from the index that has the CPU build; see tests/vllm/install.py.
+            # `train` is installed by pip, which finds the CPU build of torch; uv may not.
             if extra != "train":
                 wanted += items
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
-        "dependency-groups"
-    ]
+    groups = read_toml(ROOT / "pyproject.toml")["dependency-groups"]
     for items in groups.values():
         wanted += [item for item in items if isinstance(item, str)]
     wanted.append("coverage>=7.10")
     return sorted({item for item in wanted if not re.match(r"palaver\b", item)})
-
-
-def member_files() -> list[Path]:
-    """Returns the pyproject.toml of every workspace member."""
-    workspace = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = workspace["tool"]["uv"]["workspace"]["members"]
-    found = [path for pattern in patterns for path in ROOT.glob(f"{pattern}/pyproject.toml")]
-    return sorted(found)
 
 
 def resolve(*, upgrade: bool) -> list[str]:

@@ -12,20 +12,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from workspace import ROOT, members
+
 SKIPPED_SUFFIXES = {".pyc", ".pyo"}
-
-
-def members() -> list[Path]:
-    """Returns the folders of the workspace's members."""
-    workspace = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = workspace["tool"]["uv"]["workspace"]["members"]
-    found = [path.parent for pattern in patterns for path in ROOT.glob(f"{pattern}/pyproject.toml")]
-    return sorted(found)
 
 
 def build(member: Path, target: Path) -> Path:
@@ -69,7 +61,7 @@ def main() -> None:
         lost = missing(member, wheel)
         if lost:
             sys.exit(
-                f"{wheel.name} lacks files of {member.relative_to(ROOT)}/src: {', '.join(lost[:20])}\n"
+                f"{wheel.name} lacks of {member.relative_to(ROOT)}: {', '.join(lost[:20])}\n"
                 "Is one of them ignored by git? The build leaves out what .gitignore names."
             )
         print(f"built {wheel.name} ({wheel.stat().st_size // 1024} KiB)")
