@@ -95,12 +95,28 @@ class SessionStart(_Message):
 
 
 class SessionResume(_Message):
-    """First message after a cut, instead of `session.start`."""
+    """First message after a cut, instead of `session.start`.
+
+    The server may no longer know the session, or be another one: the fields of `session.start`
+    say what the new session of `session.reset` is for.
+    """
 
     type: Literal["session.resume"] = "session.resume"
     session: Id = Field(description="The session to go on with.")
     last_seq: Annotated[int, Field(ge=0)] = Field(description="Last `seq` that was received.")
     token: str | None = Field(default=None, description="The token the session was started with.")
+    client: ClientInfo = Field(
+        default=ClientInfo(name=""), description="As in `session.start`; used for a reset."
+    )
+    game: Id = Field(default="default", description="As in `session.start`; used for a reset.")
+    save: Id | None = Field(
+        default=None, description="As in `session.start`; used for a reset."
+    )
+    capabilities: list[Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=list,
+        max_length=64,
+        description="As in `session.start`; used for a reset.",
+    )
 
 
 class SessionEnd(_Message):
