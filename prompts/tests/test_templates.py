@@ -76,15 +76,15 @@ def test_stable_blocks_do_not_change(path: Path, read: Any, values: Any, render:
 
 @each_persona
 def test_reputation_is_felt(path: Path, read: Any, values: Any, render: Render) -> None:
-    """A friend and an enemy are met differently wherever reputation is declared."""
+    """A friend and an enemy are met differently by all who declare reputation, so not by the dead."""
     persona = read(path)
-    if "player" not in persona.head["facts"]:
-        pytest.skip("the dead have no friends")
     seen = {
         name: render(persona.body, values(persona.head, player={"reputation": name}))
         for name in ("friend", "neutral", "enemy")
     }
-    assert len({blocks["relationships"] for blocks in seen.values()}) == 3
+    assert len({blocks["relationships"] for blocks in seen.values()}) == (
+        3 if "player" in persona.head["facts"] else 1
+    )
 
 
 @each_persona
@@ -108,13 +108,12 @@ def test_missing_values(path: Path, read: Any, values: Any, render: Render) -> N
 
 @each_persona
 def test_whitespace(path: Path, read: Any, values: Any, render: Render) -> None:
-    """Blocks read the same whether or not the environment trims blocks, and have no wide gaps."""
+    """Blocks read the same with trimmed blocks and without, and have no gaps."""
     persona = read(path)
     given = values(persona.head, actions=[GIVE, WAVE])
     loose, tight = (render(persona.body, given, trim_blocks=trim) for trim in (False, True))
-    for name in loose:
-        assert loose[name].split() == tight[name].split()
-        assert "\n\n\n" not in tight[name]
+    assert loose == tight
+    assert not any(re.search(r"\n\s*\n| $|  ", text, re.M) for text in loose.values())
 
 
 @each_persona
@@ -186,8 +185,10 @@ def test_base_lists_facts(values: Any, render: Render) -> None:
         "facts": {"coins_left": 3, "open": False, "secret": None, "note": ""},
     }
     text = render('{% extends "npc.j2" %}', values(head, npc={"zone": "the mill"}))["situation"]
-    assert text.split("\n")[0] == "You are at: the mill. Your mood: tired."
-    assert text.endswith("What is true right now:\n- coins left: 3\n- open: False")
+    assert text == (
+        "You are at: the mill.\nYour mood: tired.\n"
+        "What is true right now:\n- coins left: 3\n- open: False"
+    )
 
 
 def test_a_name_stays_on_its_line(values: Any, render: Render) -> None:
