@@ -150,7 +150,10 @@ class Backend(Protocol):
     """One configured source of text. All methods are called on the server's event loop."""
 
     name: str
-    settings: BackendSettings
+
+    @property
+    def settings(self) -> BackendSettings:
+        """Its settings; an attribute of the type's own settings class will do."""
 
     async def start(self) -> None:
         """Get ready: open clients, look up models. It must not fail if the server is away."""
