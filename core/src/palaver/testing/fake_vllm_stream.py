@@ -1,0 +1,133 @@
+"""How the fake vLLM sends a reply: in time, in pieces, and with the faults it was told to have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from palaver.testing import UNIT_S
+from palaver.testing.fake_vllm_reply import CUT, Chunks, Fail, Raw, Reply
+from palaver.testing.fake_vllm_state import Asked
+from palaver.testing.scripted import Pause
+
+__all__ = ["Stream", "cut"]
+
+
+def cut(request: web.Request) -> web.Response:
+    """Break the connection of a request."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+class Stream:
+    """One reply on its way out.
+
+    Args:
+        request: The HTTP request.
+        asked: Where to note what was sent.
+        reply: What to say, and how.
+        chunks: Makes the events.
+        engine_free: Set while nothing else keeps the engine busy.
+        notify: Called when something was sent.
+    """
+
+    def __init__(
+        self,
+        request: web.Request,
+        asked: Asked,
+        reply: Reply,
+        chunks: Chunks,
+        engine_free: asyncio.Event,
+        notify: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._request, self._asked = request, asked
+        self._reply, self._chunks = reply, chunks
+        self._engine_free, self._notify = engine_free, notify
+        self._response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream; charset=utf-8"}
+        )
+        self._waiting = b""
+
+    async def run(self, prompt_tokens: int) -> web.StreamResponse:
+        """Send everything."""
+        reply, chunks = self._reply, self._chunks
+        await self._response.prepare(self._request)
+        await self._write(chunks.first())
+        finish, stop_reason = await self._steps()
+        if finish == "cut":
+            return cut(self._request)
+        if finish is not None:
+            self._waiting += chunks.last(finish, stop_reason)
+            options = self._asked.body.get("stream_options") or {}
+            if options.get("include_usage"):
+                self._waiting += chunks.usage(prompt_tokens)
+        await self._write(chunks.done() if reply.done else b"")
+        await self._response.write_eof()
+        return self._response
+
+    async def _steps(self) -> tuple[str | None, str | None]:
+        """Send the steps; return finish reason and the stop string that was found."""
+        body, reply = self._asked.body, self._reply
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        stops = body.get("stop") or []
+        waiting = 0
+        delay = reply.first_token
+        for step in reply.steps:
+            if isinstance(step, str):
+                if limit is not None and self._chunks.tokens >= limit:
+                    return "length", None
+                if delay:
+                    await asyncio.sleep(delay * UNIT_S)
+                delay = reply.per_token
+                text, stop = _cut_at(self._asked.sent, step, stops)
+                if text:
+                    self._waiting += self._chunks.token(text)
+                    self._asked.sent += text
+                    await self._notify()
+                if stop is not None:
+                    return "stop", stop
+                waiting += 1
+                if waiting % reply.together == 0:
+                    await self._write()
+            elif isinstance(step, Pause):
+                await asyncio.sleep(step.units * UNIT_S)
+            elif isinstance(step, asyncio.Event):
+                await self._write()
+                await step.wait()
+            elif isinstance(step, Raw):
+                await self._write(step.data)
+            elif isinstance(step, Fail):
+                await self._write(self._chunks.failure(step))
+                return None, None
+            elif step is CUT:
+                await self._write()
+                return "cut", None
+            else:
+                await self._write()
+                await asyncio.Event().wait()
+        return reply.finish, None
+
+    async def _write(self, data: bytes = b"") -> None:
+        data, self._waiting = self._waiting + data, b""
+        if not data:
+            return
+        # A load runs inside the engine's loop: every stream stands still.
+        await self._engine_free.wait()
+        size = self._reply.split_bytes or len(data)
+        for start in range(0, len(data), size):
+            await self._response.write(data[start : start + size])
+            if size != len(data):
+                await asyncio.sleep(0)
+
+
+def _cut_at(sent: str, text: str, stops: list[str]) -> tuple[str, str | None]:
+    """Return what of a token is before a stop string, and that string."""
+    whole = sent + text
+    for stop in stops:
+        at = whole.find(stop, max(0, len(sent) - len(stop)))
+        if at >= 0:
+            return whole[len(sent) : max(at, len(sent))], stop
+    return text, None
