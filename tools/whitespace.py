@@ -24,6 +24,9 @@ CONFLICT = re.compile(r"^(<{7} |={7}$|>{7} )")
 
 def known_files() -> list[str]:
     """Returns the files that git tracks or would track, relative to the root."""
+    if not (ROOT / ".git").exists():
+        print("not a git checkout: no files checked")
+        return []
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [name for name in listed.stdout.split("\0") if name]
