@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from palaver.actions import DeclaredAction
     from palaver.config.models import Tier
     from palaver.game import Npc, Player
     from palaver.memory import Exchange
@@ -123,7 +124,8 @@ class Turn:
         player: Who speaks, or None.
         persona: The NPC's persona, as it was when the turn began.
         world: The world it is from, as it was when the turn began.
-        tier: The policy it runs under; `palaver_turn_received` may set another one.
+        tier: The policy it runs under.
+        tier_name: Its name; `palaver_turn_received` may set another one, which `tier` then follows.
         text: What was said, with models' control tokens made harmless; empty for a cue.
         cue: What happened instead, or None.
         speaker: Id of the NPC that said it, or None if a player did.
@@ -131,7 +133,8 @@ class Turn:
         lang: Language of the reply, a BCP 47 tag.
         priority: How urgent it is.
         seed: For repeatable replies, or None.
-        actions: What the engine can carry out for this NPC, by name: description and args.
+        first_text_ms: The client's own limit for the first words, or None.
+        actions: What the engine can carry out for this NPC, by name: as declared.
         intent: What the utterance is: `greeting`, `threat`, `trade`, `question`, `quest`,
             `farewell`, `insult`, `thanks`, `silence` or `other`.
         mood: The NPC's mood.
@@ -155,6 +158,7 @@ class Turn:
     persona: Persona
     world: World
     tier: Tier
+    tier_name: str
     text: str = ""
     cue: str | None = None
     speaker: str | None = None
@@ -162,7 +166,8 @@ class Turn:
     lang: str = "en"
     priority: Priority = "player"
     seed: int | None = None
-    actions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first_text_ms: int | None = None
+    actions: Mapping[str, DeclaredAction] = field(default_factory=dict)
     intent: str = ""
     mood: str = ""
     accepted_at: float = 0.0

@@ -1,0 +1,116 @@
+"""One attempt: a backend's stream in a task of its own.
+
+Text is held until the attempt is accepted, then passed on with plain calls. That is what allows
+several attempts beside each other of which only one is heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from palaver.chain.backend import Backend, BackendType, Finish, GenerateRequest
+from palaver.errors import BackendResponseError
+
+__all__ = ["Attempt", "Entry"]
+
+CLOSE_S = 1.0
+"""Time for a backend to give up a stream, in seconds."""
+MAX_HELD_CHARS = 100_000
+"""Text held for an attempt that is not accepted yet; more than any reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A configured backend with its type."""
+
+    backend: Backend
+    type: BackendType
+
+
+class _Enough(Exception):
+    """Raised inside the stream's loop to leave it: the rest is not wanted."""
+
+
+class Attempt:
+    """A backend at work on one request.
+
+    Attributes:
+        entry: The backend.
+        first: Done when the first text is there, or when the attempt has ended without any.
+        error: Why it failed, or None.
+        finish: How the reply ended, as far as the backend said.
+        last_at: `loop.time()` of the last sign of life.
+        enough: Whether it was ended because nothing more was wanted.
+    """
+
+    def __init__(self, entry: Entry, request: GenerateRequest) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._request = request
+        self._held: list[str] = []
+        self._held_chars = 0
+        self._take: Callable[[str], bool] | None = None
+        self.entry = entry
+        self.first: asyncio.Future[None] = self._loop.create_future()
+        self.error: Exception | None = None
+        self.finish: Finish | None = None
+        self.enough = False
+        self.last_at = self._loop.time()
+        self.task = self._loop.create_task(self._run(), name=f"backend {entry.backend.name}")
+
+    @property
+    def has_text(self) -> bool:
+        """Whether text is there to be accepted."""
+        return bool(self._held)
+
+    def accept(self, take: Callable[[str], bool]) -> None:
+        """Pass on what is held, and from now on every piece as it comes.
+
+        Args:
+            take: Takes a piece of text; returns False when nothing more is wanted.
+        """
+        held, self._held = self._held, []
+        self._take = take
+        if held and not take("".join(held)):
+            self.enough = True
+            self.task.cancel()
+
+    async def cancel(self) -> None:
+        """Abort it, down to the backend's socket; returns when it has let go."""
+        if not self.task.done():
+            self.task.cancel()
+            await asyncio.wait({self.task}, timeout=CLOSE_S)
+
+    async def _run(self) -> None:
+        time = self._loop.time
+        try:
+            async with aclosing(self.entry.backend.generate(self._request)) as stream:
+                async for piece in stream:
+                    self.last_at = time()
+                    if type(piece) is Finish:
+                        self.finish = piece
+                    elif self._take is not None:
+                        if not self._take(piece):  # type: ignore[arg-type]  # text, or the backend breaks its contract
+                            raise _Enough
+                    elif piece:
+                        self._hold(piece)  # type: ignore[arg-type]  # as above
+        except _Enough:
+            self.enough = True
+        except Exception as err:
+            # A `BackendError` is the backend's fault, anything else a bug: the chain tells.
+            self.error = err
+        finally:
+            if not self.first.done():
+                self.first.set_result(None)
+
+    def _hold(self, piece: str) -> None:
+        self._held.append(piece)
+        self._held_chars += len(piece)
+        if self._held_chars > MAX_HELD_CHARS:
+            raise BackendResponseError(
+                self.entry.backend.name, f"sent more than {MAX_HELD_CHARS} characters"
+            )
+        if not self.first.done():
+            self.first.set_result(None)

@@ -1,0 +1,260 @@
+"""Walking the chain: every turn gets words, in time, and a trail that says who spoke and why.
+
+Backends are asked in the tier's order. One that fails or refuses before any text was shown hands
+over at once; one that misses its first-token limit is dropped and replaced. What answers from
+memory (`instant`) never races: it speaks when all before it have failed, or just before the
+first text is due. If even that fails, the persona's last words are spoken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from palaver.chain.attempt import Attempt, Entry
+from palaver.chain.backend import GenerateRequest, Sampling
+from palaver.errors import BackendError, BackendRefused, BackendTimeout
+from palaver.prompt.trim import budget_chars, trim
+from palaver.turn.model import PRIORITIES, Outcome, ServedBy
+from palaver.turn.model import Attempt as TrailEntry
+
+if TYPE_CHECKING:
+    from palaver.prompt.sections import Prompt
+    from palaver.turn.deliver import Reply
+    from palaver.turn.filters import FilterChain
+    from palaver.turn.model import Turn
+
+__all__ = ["ChainRunner", "LAST_WORDS"]
+
+log = logging.getLogger("palaver.chain")
+
+LAST_WORDS = "last_words"
+"""Name in the trail for the persona's last words."""
+RESERVE_S = 0.03
+"""Kept free before the first text is due, for an instant backend to speak, in seconds."""
+LEAST_S = 0.005
+"""A backend is not asked when it would have less time than this, in seconds."""
+INSTANT_S = 0.5
+"""Time for an instant backend, in seconds: far more than it needs, and a bound all the same."""
+
+
+class ChainRunner:
+    """Gets one turn spoken.
+
+    Args:
+        turn: The turn, with its prompt.
+        prompt: The prompt.
+        entries: Configured backends by name.
+        reply: Where what is said is shown.
+        make_filters: Makes the filters of one attempt.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        prompt: Prompt | None,
+        entries: Mapping[str, Entry],
+        reply: Reply,
+        make_filters: Callable[[], FilterChain],
+    ) -> None:
+        self._turn = turn
+        self._prompt = prompt
+        self._entries = entries
+        self._reply = reply
+        self._make_filters = make_filters
+        self._loop = asyncio.get_running_loop()
+        self._attempt: Attempt | None = None
+        self._filters: FilterChain | None = None
+
+    async def run(self, names: Sequence[str]) -> None:
+        """Ask the backends in order until one has spoken; sets status, trail and who served.
+
+        Args:
+            names: Backends in the order to try; names that are not configured are skipped.
+        """
+        try:
+            for name in names:
+                entry = self._entries.get(name)
+                if entry is not None and await self._ask(entry):
+                    return
+            await self.last_words("every backend of the chain failed")
+        finally:
+            # Also on cancellation: nothing of this turn goes on.
+            if self._filters is not None:
+                await self._filters.abort()
+            if self._attempt is not None:
+                await self._attempt.cancel()
+
+    async def last_words(self, reason: str) -> None:
+        """Speak the persona's last words, unless text was shown already."""
+        shown = bool(self._reply.text)
+        if not shown:
+            self._filters = self._make_filters()
+            self._filters.feed(self._turn.persona.front.last_words)
+            await self._filters.finish()
+            if not self._reply.text:
+                # A filter took even these; a turn without words would break the promise.
+                from palaver.turn.events import Text
+
+                self._reply.show(Text(self._turn.persona.front.last_words))
+            self._turn.result.served_by = ServedBy(LAST_WORDS, LAST_WORDS)
+            self._trail(LAST_WORDS, "served", reason)
+        self._reply.finish()
+
+    async def _ask(self, entry: Entry) -> bool:
+        """Ask one backend; returns whether the reply is over."""
+        name = entry.backend.name
+        now = self._loop.time()
+        if entry.type.instant:
+            limit = max(now, min(self._turn.first_text_at, self._turn.ends_at)) + INSTANT_S
+        else:
+            limit = min(
+                now + self._turn.tier.first_token_s(name), self._turn.first_text_at - RESERVE_S
+            )
+            if self._reply.text:
+                # The line is open: a rescue may take as long as a first token may.
+                limit = min(now + self._turn.tier.first_token_s(name), self._turn.ends_at)
+            if limit - now < LEAST_S:
+                self._trail(name, "skipped", "no time left for it")
+                return False
+        attempt = self._attempt = Attempt(entry, self._request(entry))
+        try:
+            async with asyncio.timeout_at(limit):
+                await attempt.first
+        except TimeoutError:
+            await attempt.cancel()
+            self._trail(name, "late", str(BackendTimeout(name, "first_token", limit - now).reason))
+            return False
+        if not attempt.has_text:
+            await asyncio.wait({attempt.task})
+            self._failed(attempt)
+            return False
+        return await self._speak(attempt)
+
+    async def _speak(self, attempt: Attempt) -> bool:
+        """Show an attempt's text to its end; returns whether the reply is over."""
+        filters = self._filters = self._make_filters()
+        reply = self._reply
+        before = reply.text
+
+        def take(text: str) -> bool:
+            filters.feed(text)
+            return filters.stopped is None and not reply.full
+
+        attempt.accept(take)
+        cut = await self._until_end(attempt)
+        await filters.finish()
+        if attempt.finish is not None:
+            usage = self._turn.result.usage
+            usage.prompt_tokens += attempt.finish.prompt_tokens or 0
+            usage.completion_tokens += attempt.finish.completion_tokens or 0
+        if len(reply.text) == len(before):
+            self._failed(attempt, cut or "nothing in its reply could be shown")
+            return False
+        self._served(attempt)
+        if cut or attempt.error is not None:
+            return self._died(attempt, cut)
+        self._whole(attempt)
+        return True
+
+    def _whole(self, attempt: Attempt) -> None:
+        name, finish = attempt.entry.backend.name, attempt.finish
+        self._trail(name, "served", finish.note if finish else None)
+        length = self._reply.full or (
+            finish is not None and finish.reason == "length" and not attempt.enough
+        )
+        if length:
+            self._reply.close_sentence()
+        if self._turn.result.status == "completed" and length:
+            self._turn.result.status = "truncated"
+        self._reply.finish()
+
+    def _died(self, attempt: Attempt, cut: str | None) -> bool:
+        """Close the line of a backend that died after text was shown; the next one goes on."""
+        reason = cut or self._reason(attempt)
+        self._trail(attempt.entry.backend.name, "died", reason)
+        self._turn.result.status = "rescued"
+        self._reply.close_sentence()
+        return False
+
+    async def _until_end(self, attempt: Attempt) -> str | None:
+        """Wait for an accepted attempt; returns why it was cut, or None if it ended by itself."""
+        stall_s = self._turn.tier.stall_ms / 1000
+        while not attempt.task.done():
+            now = self._loop.time()
+            stalled_at = attempt.last_at + stall_s
+            if now >= self._turn.ends_at:
+                await attempt.cancel()
+                return f"the reply took longer than {self._turn.tier.total_ms} ms"
+            if now >= stalled_at:
+                await attempt.cancel()
+                return f"silent for {self._turn.tier.stall_ms} ms"
+            await asyncio.wait(
+                {attempt.task}, timeout=min(stalled_at, self._turn.ends_at) - now + 0.001
+            )
+        return None
+
+    def _request(self, entry: Entry) -> GenerateRequest:
+        turn, tier = self._turn, self._turn.tier
+        sampling = turn.persona.front.sampling
+        max_tokens = min(tier.max_tokens, sampling.max_tokens or tier.max_tokens)
+        prompt = self._prompt
+        settings = entry.backend.settings
+        if prompt is not None and settings.context_tokens is not None:
+            prompt, dropped = trim(
+                prompt,
+                budget_chars(settings.context_tokens, max_tokens, settings.chars_per_token),
+            )
+            if dropped:
+                turn.note(f"the prompt for {entry.backend.name} left out: {', '.join(dropped)}")
+        return GenerateRequest(
+            turn=turn,
+            messages=prompt.messages() if prompt is not None and not entry.type.instant else (),
+            sampling=Sampling(
+                temperature=(
+                    sampling.temperature if sampling.temperature is not None else tier.temperature
+                ),
+                top_p=sampling.top_p,
+                max_tokens=max_tokens,
+                stop=tuple(sampling.stop),
+            ),
+            adapter=turn.persona.front.adapter,
+            seed=turn.seed,
+            priority=PRIORITIES.index(turn.priority),
+            shown=self._reply.text,
+            deadline=turn.ends_at,
+        )
+
+    def _served(self, attempt: Attempt) -> None:
+        entry, finish = attempt.entry, attempt.finish
+        self._turn.result.served_by = ServedBy(
+            entry.backend.name,
+            entry.type.name,
+            finish.model if finish else None,
+            finish.adapter if finish else None,
+        )
+
+    def _failed(self, attempt: Attempt, otherwise: str = "answered nothing") -> None:
+        outcome: Outcome = "refused" if isinstance(attempt.error, BackendRefused) else "failed"
+        reason = self._reason(attempt) if attempt.error is not None else otherwise
+        self._trail(attempt.entry.backend.name, outcome, reason)
+
+    def _reason(self, attempt: Attempt) -> str:
+        error = attempt.error
+        if isinstance(error, BackendError):
+            return error.reason
+        log.error(
+            "backend %s has a bug: %r",
+            attempt.entry.backend.name,
+            error,
+            exc_info=error,
+        )
+        return f"a bug in the backend: {type(error).__name__}"
+
+    def _trail(self, backend: str, outcome: Outcome, reason: str | None = None) -> None:
+        at_ms = (self._loop.time() - self._turn.accepted_at) * 1000
+        self._turn.result.trail.append(TrailEntry(backend, outcome, at_ms, reason))
+        if outcome in ("failed", "refused", "died", "late"):
+            log.info("%s: backend %s %s: %s", self._turn.id, backend, outcome, reason)

@@ -1,0 +1,117 @@
+"""Calling hooks one plugin at a time, so that one that fails harms no other.
+
+pluggy's own call stops at the first exception. Here every implementation is resolved once, called
+by itself, awaited under a time limit where it is async, and named where it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pluggy
+
+__all__ = ["HookCall", "call_async", "call_sync", "resolve"]
+
+log = logging.getLogger("palaver.plugins")
+
+
+@dataclass(frozen=True, slots=True)
+class HookCall:
+    """One plugin's implementation of one hook.
+
+    Attributes:
+        hook: Name of the hook.
+        plugin: Name of the plugin.
+        function: The implementation.
+        argnames: The arguments it takes.
+    """
+
+    hook: str
+    plugin: str
+    function: Callable[..., Any]
+    argnames: tuple[str, ...]
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Call it with those of the arguments that it takes."""
+        return self.function(*[arguments[name] for name in self.argnames])
+
+
+def resolve(manager: pluggy.PluginManager, hook: str) -> tuple[HookCall, ...]:
+    """Return the implementations of a hook in the order they are called.
+
+    First those marked `tryfirst`, then the rest in the order of registration, last `trylast`.
+    """
+    impls = getattr(manager.hook, hook).get_hookimpls()
+    order = sorted(impls, key=lambda impl: (not impl.tryfirst, impl.trylast))
+    return tuple(
+        HookCall(hook, impl.plugin_name, impl.function, tuple(impl.argnames))
+        for impl in order
+        if not (impl.wrapper or impl.hookwrapper)
+    )
+
+
+def call_sync(
+    calls: Sequence[HookCall], note: Callable[[str], None], /, **arguments: Any
+) -> list[Any]:
+    """Call each implementation and return the results that are not None.
+
+    Args:
+        calls: What `resolve` returned.
+        note: Told of each plugin that failed.
+        arguments: Arguments of the hook.
+    """
+    results = []
+    for call in calls:
+        try:
+            result = call(**arguments)
+        except Exception:
+            failed(call, note)
+            continue
+        if result is not None:
+            results.append(result)
+    return results
+
+
+async def call_async(
+    call: HookCall, limit_s: float, note: Callable[[str], None], /, **arguments: Any
+) -> Any:
+    """Call one implementation and await its result if it is awaitable.
+
+    Args:
+        call: The implementation.
+        limit_s: Time it may take, in seconds.
+        note: Told if it failed or was late.
+        arguments: Arguments of the hook.
+
+    Returns:
+        Its result, or None if it failed or was late.
+    """
+    try:
+        result = call(**arguments)
+        if inspect.isawaitable(result):
+            async with asyncio.timeout(limit_s):
+                result = await result
+    except TimeoutError:
+        note(f"plugin {call.plugin} took longer than {limit_s * 1000:.0f} ms in {call.hook}")
+        log.warning(
+            "plugin %s took longer than %.0f ms in %s; its part was left out",
+            call.plugin,
+            limit_s * 1000,
+            call.hook,
+        )
+        return None
+    except Exception:
+        failed(call, note)
+        return None
+    return result
+
+
+def failed(call: HookCall, note: Callable[[str], None]) -> None:
+    """Log the exception being handled as the plugin's, and note it."""
+    log.exception("plugin %s failed in %s; the turn goes on without it", call.plugin, call.hook)
+    note(f"plugin {call.plugin} failed in {call.hook}")

@@ -1,0 +1,1 @@
+"""The prompt: sections with sources, sandboxed templates, harmless input, and trimming."""

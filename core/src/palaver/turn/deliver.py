@@ -1,0 +1,206 @@
+"""Sixth step: events become messages, and the turn keeps account of what was shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii as quote
+from typing import TYPE_CHECKING, Protocol
+
+from palaver.messages import MAX_REPLY_CHARS
+from palaver.turn.events import Action, Emotion, Event, Text
+from palaver.turn.sentences import ENDINGS, Sentence, SentenceSplitter
+
+if TYPE_CHECKING:
+    from palaver.turn.model import Turn, TurnResult
+
+__all__ = ["Reply", "TurnSink", "accepted_message", "done_message"]
+
+MAX_REPLY_BYTES = 50_000
+"""Longest reply as ASCII JSON: `turn.done` repeats it whole, in a message of at most 60 kB."""
+MAX_DELTA_CHARS = 2_000
+"""Longest text of one delta; even 12 bytes a character leave it below the limit of a message."""
+
+to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class TurnSink(Protocol):
+    """Where a turn's messages go: a session, or an HTTP response."""
+
+    capabilities: frozenset[str]
+
+    def emit(self, head: str, tail: str) -> None:
+        """Send a message of which `seq` is still missing: it is `head`, the number, `tail`."""
+
+
+class Reply:
+    """What is shown of one turn.
+
+    Args:
+        turn: The turn.
+        sink: Where its messages go.
+        clock: The loop's time, in seconds.
+    """
+
+    def __init__(self, turn: Turn, sink: TurnSink, clock: Callable[[], float]) -> None:
+        self.first_at: float | None = None
+        self.full = False
+        """Whether the longest reply was reached; what comes after is not shown."""
+        self._clock = clock
+        self._sink = sink
+        self._emit = sink.emit
+        self._turn_json = quote(turn.id)
+        self._delta_head = f'{{"type":"turn.delta","turn":{self._turn_json},"seq":'
+        self._parts: list[str] = []
+        self._chars = 0
+        self._bytes = 0
+        self._space = ""
+        self._splitter = SentenceSplitter() if "sentence" in sink.capabilities else None
+
+    @property
+    def text(self) -> str:
+        """Everything that was shown so far."""
+        return "".join(self._parts)
+
+    def show(self, event: Event) -> None:
+        """Take one event."""
+        if type(event) is Text:
+            self._text(event.text)
+        elif type(event) is Emotion:
+            if "emotion" in self._sink.capabilities:
+                self._flush_sentence_before_change()
+                self._emit(
+                    f'{{"type":"turn.emotion","turn":{self._turn_json},"seq":',
+                    f',"name":{quote(event.name)},"intensity":{event.intensity:g}}}',
+                )
+        elif type(event) is Action and "action" in self._sink.capabilities:
+            self._emit(
+                f'{{"type":"turn.action","turn":{self._turn_json},"seq":',
+                f',"call":{quote(event.call)},"name":{quote(event.name)},'
+                f'"args":{to_json(event.args)}}}',
+            )
+
+    def close_sentence(self) -> None:
+        """End an open sentence with an ellipsis; a whole one stays as it is."""
+        last = self._parts[-1] if self._parts else ""
+        if last and last[-1] not in ENDINGS and last.rstrip("\"'”’»)]")[-1:] not in ENDINGS:
+            self._space = ""
+            self._write("…")
+        self._space = " "
+
+    def finish(self) -> None:
+        """Let out the last sentence; white space at the end is never shown."""
+        self._space = ""
+        if self._splitter is not None:
+            for sentence in self._splitter.flush():
+                self._sentence(sentence)
+
+    def _text(self, text: str) -> None:
+        # White space waits for what follows it, so that a reply neither begins nor ends with it.
+        if not self._parts:
+            text = text.lstrip()
+            if not text:
+                return
+        if text[-1] <= " ":
+            shown = text.rstrip()
+            if not shown:
+                self._space += text
+                return
+            text, after = self._space + shown, text[len(shown) :]
+            self._space = after
+        elif self._space:
+            text, self._space = self._space + text, ""
+        self._write(text)
+
+    def _write(self, text: str) -> None:
+        if self.full:
+            return
+        escaped = quote(text)
+        self._chars += len(text)
+        self._bytes += len(escaped)
+        if self._chars > MAX_REPLY_CHARS or self._bytes > MAX_REPLY_BYTES:
+            self._chars -= len(text)
+            self._bytes -= len(escaped)
+            self.full = True
+            text = _fitting(text, MAX_REPLY_CHARS - self._chars, MAX_REPLY_BYTES - self._bytes)
+            if not text:
+                return
+            escaped = quote(text)
+            self._chars += len(text)
+            self._bytes += len(escaped)
+        if self.first_at is None:
+            self.first_at = self._clock()
+        self._parts.append(text)
+        if len(text) <= MAX_DELTA_CHARS:
+            self._emit(self._delta_head, f',"text":{escaped}}}')
+        else:
+            for at in range(0, len(text), MAX_DELTA_CHARS):
+                self._emit(self._delta_head, f',"text":{quote(text[at : at + MAX_DELTA_CHARS])}}}')
+        if self._splitter is not None:
+            for sentence in self._splitter.feed(text):
+                self._sentence(sentence)
+
+    def _sentence(self, sentence: Sentence) -> None:
+        head = f'{{"type":"turn.sentence","turn":{self._turn_json},"seq":'
+        self._emit(
+            head,
+            f',"index":{sentence.index},"start":{sentence.start},"text":{quote(sentence.text)}}}',
+        )
+
+    def _flush_sentence_before_change(self) -> None:
+        """A new emotion colours what follows: a sentence that is complete goes out before it."""
+        if self._splitter is not None and self._parts and self._parts[-1][-1] in ENDINGS:
+            for sentence in self._splitter.flush():
+                self._sentence(sentence)
+
+
+def _fitting(text: str, chars: int, escaped_bytes: int) -> str:
+    """Return the longest beginning of `text` within both bounds."""
+    text = text[: max(0, chars)]
+    while text and len(quote(text)) > escaped_bytes:
+        text = text[: len(text) * 3 // 4]
+    return text
+
+
+def accepted_message(turn: Turn) -> tuple[str, str]:
+    """Return head and tail of `turn.accepted`."""
+    return (
+        f'{{"type":"turn.accepted","turn":{quote(turn.id)},"seq":',
+        f',"npc":{quote(turn.npc.id)},"tier":{quote(turn.tier_name)}}}',
+    )
+
+
+def done_message(turn: Turn, result: TurnResult) -> tuple[str, str]:
+    """Return head and tail of `turn.done`."""
+    served = result.served_by
+    rest = {
+        "status": result.status,
+        "text": result.text,
+        "served_by": {
+            "backend": served.backend,
+            "type": served.type,
+            "model": served.model,
+            "adapter": served.adapter,
+        },
+        "trail": [
+            {
+                "backend": attempt.backend,
+                "outcome": attempt.outcome,
+                "at_ms": round(attempt.at_ms, 2),
+                **({"reason": attempt.reason[:300]} if attempt.reason else {}),
+            }
+            for attempt in result.trail
+        ],
+        "usage": {
+            "prompt_tokens": result.usage.prompt_tokens,
+            "completion_tokens": result.usage.completion_tokens,
+            "cost_usd": result.usage.cost_usd,
+        },
+        "ttft_ms": None if result.ttft_ms is None else round(result.ttft_ms, 2),
+        "total_ms": round(result.total_ms, 2),
+        "cached": result.cached,
+    }
+    return (
+        f'{{"type":"turn.done","turn":{quote(turn.id)},"seq":',
+        "," + to_json(rest)[1:],
+    )

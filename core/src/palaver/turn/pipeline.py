@@ -1,0 +1,175 @@
+"""The pipeline: one turn from acceptance to `turn.done`, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from palaver.chain.runner import ChainRunner
+from palaver.errors import PalaverError
+from palaver.hookcalls import HookCall, resolve
+from palaver.turn.context import build_context, build_variables
+from palaver.turn.deliver import Reply, TurnSink, done_message
+from palaver.turn.filters import FilterChain
+from palaver.turn.prompt import build_prompt
+from palaver.turn.receive import receive
+
+if TYPE_CHECKING:
+    import pluggy
+
+    from palaver.chain.attempt import Entry
+    from palaver.config.models import Settings
+    from palaver.game import Game
+    from palaver.memory import Memory
+    from palaver.turn.model import Turn
+
+__all__ = ["Pipeline"]
+
+log = logging.getLogger("palaver.turn")
+
+
+class Pipeline:
+    """The steps of a turn with everything they need, resolved once.
+
+    Args:
+        manager: The plugins.
+        settings: The settings.
+        entries: Configured backends by name.
+        memory: Where exchanges are kept.
+    """
+
+    def __init__(
+        self,
+        manager: pluggy.PluginManager,
+        settings: Settings,
+        entries: Mapping[str, Entry],
+        memory: Memory,
+    ) -> None:
+        self._settings = settings
+        self._entries = entries
+        self._memory = memory
+        self._hook_s = settings.limits.hook_ms / 1000
+        self._received = resolve(manager, "palaver_turn_received")
+        self._context = resolve(manager, "palaver_build_context")
+        self._prompt = resolve(manager, "palaver_prompt")
+        self._route = tuple(reversed(resolve(manager, "palaver_route")))
+        self._filter = resolve(manager, "palaver_filter")
+
+    async def run(self, turn: Turn, game: Game, sink: TurnSink, *, begun: float) -> None:
+        """Run a turn to its end; sends everything but `turn.accepted`, and `turn.done` last.
+
+        Args:
+            turn: The turn.
+            game: Its game.
+            sink: Where its messages go.
+            begun: `loop.time()` when its place in the order came; its limits count from there.
+
+        Raises:
+            asyncio.CancelledError: It was cancelled; `turn.done` says so.
+        """
+        clock = asyncio.get_running_loop().time
+        reply = Reply(turn, sink, clock)
+        try:
+            await self._steps(turn, game, reply, begun)
+        except asyncio.CancelledError:
+            turn.result.status = "cancelled"
+            raise
+        except Exception:
+            log.exception("turn %s failed; its persona's last words are spoken", turn.id)
+            turn.note("a bug in the pipeline")
+            await self._last_resort(turn, reply)
+        finally:
+            result = turn.result
+            reply.finish()
+            result.text = reply.text
+            result.total_ms = (clock() - turn.accepted_at) * 1000
+            if reply.first_at is not None:
+                result.ttft_ms = (reply.first_at - turn.accepted_at) * 1000
+            sink.emit(*done_message(turn, result))
+
+    async def _steps(self, turn: Turn, game: Game, reply: Reply, begun: float) -> None:
+        await receive(turn, self._received, self._hook_s)
+        self._set_limits(turn, begun)
+        runner: ChainRunner
+        if turn.refused is not None:
+            turn.variables = build_variables(turn, game)
+            runner = self._runner(turn, reply)
+            await runner.last_words(f"refused: {turn.refused}")
+            return
+        await build_context(turn, game, self._memory, self._context, self._hook_s)
+        try:
+            build_prompt(turn, self._prompt)
+        except PalaverError as err:
+            # Without a prompt no model can be asked, but authored lines need none.
+            log.error("turn %s has no prompt: %s", turn.id, err)
+            turn.note(f"no prompt: {err}")
+            names = [name for name in turn.tier.chain if self._is_instant(name)]
+        else:
+            names = self._chain(turn)
+        runner = self._runner(turn, reply)
+        await runner.run(names)
+
+    def _set_limits(self, turn: Turn, begun: float) -> None:
+        tier = self._settings.tiers.get(turn.tier_name)
+        if tier is None:
+            turn.note(f"a plugin chose the tier {turn.tier_name!r}, which does not exist")
+        else:
+            turn.tier = tier
+        first_text_ms = turn.tier.first_text_ms
+        if turn.first_text_ms is not None:
+            first_text_ms = min(first_text_ms, turn.first_text_ms)
+        turn.first_text_at = begun + first_text_ms / 1000
+        turn.ends_at = begun + max(turn.tier.total_ms, first_text_ms) / 1000
+
+    def _chain(self, turn: Turn) -> list[str]:
+        names = [name for name in turn.tier.chain if name in self._entries]
+        for call in self._route:
+            try:
+                chosen = call(turn=turn, chain=tuple(names))
+            except Exception:
+                log.exception("plugin %s failed in palaver_route", call.plugin)
+                turn.note(f"plugin {call.plugin} failed in palaver_route")
+                continue
+            if chosen is not None:
+                turn.note(f"routed by {call.plugin}: {', '.join(chosen)}")
+                return [name for name in chosen if name in self._entries]
+        return names
+
+    def _is_instant(self, name: str) -> bool:
+        entry = self._entries.get(name)
+        return entry is not None and entry.type.instant
+
+    def _runner(self, turn: Turn, reply: Reply) -> ChainRunner:
+        return ChainRunner(
+            turn, turn.prompt, self._entries, reply, self._filters_for(turn, reply)
+        )
+
+    def _filters_for(self, turn: Turn, reply: Reply) -> Callable[[], FilterChain]:
+        def make() -> FilterChain:
+            filters = []
+            for call in self._filter:
+                made = _guarded(call, turn)
+                if made is not None:
+                    filters.append((call.plugin, made))
+            return FilterChain(turn, filters, reply.show, self._hook_s)
+
+        return make
+
+    async def _last_resort(self, turn: Turn, reply: Reply) -> None:
+        """Speak after a bug of our own: without plugins, which may be its cause."""
+
+        def plain() -> FilterChain:
+            return FilterChain(turn, (), reply.show, self._hook_s)
+
+        await ChainRunner(turn, None, {}, reply, plain).last_words("an error in the server")
+
+
+def _guarded(call: HookCall, turn: Turn) -> Any:
+    try:
+        return call(turn=turn)
+    except Exception:
+        log.exception("plugin %s failed in palaver_filter", call.plugin)
+        turn.note(f"plugin {call.plugin} failed in palaver_filter")
+        return None

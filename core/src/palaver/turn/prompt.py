@@ -1,0 +1,116 @@
+"""Third step: the prompt, from what never changes to what was just said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from palaver.hookcalls import HookCall, call_sync
+from palaver.prompt.sections import Place, Prompt, Section
+
+if TYPE_CHECKING:
+    from palaver.memory import Exchange
+    from palaver.turn.model import Turn
+
+__all__ = ["build_prompt"]
+
+MOMENT_BLOCKS = frozenset({"relationships", "situation"})
+"""Blocks that hold facts of the moment; they stand right before the last utterance."""
+
+PRIORITIES = {
+    "identity": 100,
+    "rules": 95,
+    "actions": 90,
+    "situation": 80,
+    "voice": 75,
+    "relationships": 70,
+    "knowledge": 50,
+    "background": 45,
+    "examples": 40,
+}
+"""What is dropped first when a prompt is too long: the lowest; 100 is never dropped."""
+OTHER_PRIORITY = 60
+HISTORY_PRIORITY = 55
+HISTORY_BLOCK = 2
+"""Exchanges of the conversation that are dropped together."""
+
+
+def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
+    """Build the prompt of a turn.
+
+    Args:
+        turn: The turn, with its context.
+        calls: Implementations of `palaver_prompt`.
+
+    Returns:
+        The prompt, which is also `turn.prompt`.
+
+    Raises:
+        TemplateError: The persona's template failed.
+    """
+    prompt = Prompt()
+    moment: list[Section] = []
+    for name, text in turn.persona.template.render(turn.variables):
+        place = Place.MOMENT if name in MOMENT_BLOCKS else Place.STABLE
+        section = Section(
+            name=name,
+            role="user" if place is Place.MOMENT else "system",
+            text=text,
+            priority=PRIORITIES.get(name, OTHER_PRIORITY),
+            source=f"{turn.persona.file.as_posix()}#{name}",
+            place=place,
+        )
+        (moment if place is Place.MOMENT else prompt.sections).append(section)
+    prompt.sections.extend(_history(turn.history))
+    prompt.sections.extend(moment)
+    prompt.sections.append(
+        Section(
+            name="utterance",
+            role="user",
+            text=_spoken(turn.text, turn.cue, str(turn.variables["player"].get("name") or "")),
+            priority=100,
+            source="turn",
+            place=Place.UTTERANCE,
+        )
+    )
+    turn.prompt = prompt
+    call_sync(calls, turn.note, turn=turn, prompt=prompt)
+    return prompt
+
+
+def _history(history: Sequence[Exchange]) -> list[Section]:
+    sections = []
+    for index, past in enumerate(history):
+        block = index // HISTORY_BLOCK
+        sections.append(
+            Section(
+                name=f"history.{index}.said",
+                role="user",
+                text=_spoken(past.said, past.said if past.cue else None, past.speaker_name),
+                priority=HISTORY_PRIORITY,
+                source="memory",
+                place=Place.HISTORY,
+                block=block,
+            )
+        )
+        sections.append(
+            Section(
+                name=f"history.{index}.reply",
+                role="assistant",
+                text=past.reply,
+                priority=HISTORY_PRIORITY,
+                source="memory",
+                place=Place.HISTORY,
+                block=block,
+            )
+        )
+    return sections
+
+
+def _spoken(text: str, cue: str | None, name: str) -> str:
+    """Write an utterance as the model reads it; brackets mark what was not said."""
+    if cue is not None:
+        return f"({cue})"
+    if not text.strip():
+        return f"({name or 'The other'} says nothing.)"
+    return f"{name}: {text}" if name else text

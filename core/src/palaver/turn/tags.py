@@ -1,0 +1,183 @@
+"""Inline tags: how any model expresses actions and emotions, and how they become events.
+
+The grammar is fixed: `<feel NAME INTENSITY>` before the text it colours, and
+`<do NAME {"arg": value}>`. This filter comes first and never lets a tag reach the player, whole,
+broken or cut off. Everything else with a `<` passes as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from palaver.turn.events import EMOTIONS, Action, Emotion, Event, Text
+
+if TYPE_CHECKING:
+    from palaver.actions import DeclaredAction
+    from palaver.turn.model import Turn
+
+__all__ = ["TagFilter"]
+
+MAX_TAG_CHARS = 2_000
+"""A tag longer than this is not one: it is dropped up to its end."""
+MAX_ACTIONS = 16
+"""Actions in one reply; the model repeats itself beyond."""
+
+_OPENINGS = ("feel", "do", "/feel", "/do")
+_OPEN = re.compile(r"<\s*(/?)\s*(feel|do)(?=[\s:>{]|$)", re.IGNORECASE)
+_MAYBE = re.compile(r"<\s*/?\s*[a-z]{0,4}$", re.IGNORECASE)
+_FEEL = re.compile(r"[\s:]*([A-Za-z_][\w-]*)?[\s:=,]*([0-9]*\.?[0-9]+)?")
+_DO = re.compile(r"[\s:]*([A-Za-z_]\w*)\s*", re.DOTALL)
+
+
+class TagFilter:
+    """Turns inline tags of one reply into events.
+
+    Args:
+        turn: The turn; tags that cannot be used are noted in its trace.
+        actions: What the engine declared, by name.
+        emotions: Emotions of the persona besides the common ones.
+    """
+
+    def __init__(
+        self, turn: Turn, actions: Mapping[str, DeclaredAction], emotions: Iterable[str] = ()
+    ) -> None:
+        self._turn = turn
+        self._actions = actions
+        self._emotions = {name.lower() for name in (*EMOTIONS, *emotions)}
+        self._held = ""
+        self._calls = 0
+        self._gap = False
+        """Whether white space before a tag is shown already, so that it is not doubled."""
+        self._space = True
+
+    def feed(self, event: Event) -> Iterable[Event]:
+        """Take one event and return what goes on."""
+        if type(event) is not Text:
+            return (event,)
+        text = event.text
+        if not self._held and not self._gap and "<" not in text:
+            self._space = text[-1].isspace()
+            return (event,)
+        return self._parse(self._held + text)
+
+    def flush(self) -> Iterable[Event]:
+        """Drop a tag that was never closed."""
+        if self._held:
+            self._turn.note(f"an unfinished tag was dropped: {self._held[:60]!r}")
+            self._held = ""
+        return ()
+
+    def _parse(self, data: str) -> list[Event]:
+        events: list[Event] = []
+        plain: list[str] = []
+        at = 0
+        self._held = ""
+        while (start := data.find("<", at)) >= 0:
+            plain.append(data[at:start])
+            opening = _OPEN.match(data, start)
+            if opening is None:
+                if _might_open(data, start):
+                    self._held = data[start:]
+                    at = len(data)
+                    break
+                plain.append("<")
+                at = start + 1
+                continue
+            end = _closing(data, opening.end())
+            if end < 0:
+                if len(data) - start > MAX_TAG_CHARS:
+                    self._turn.note(f"an endless tag was dropped: {data[start : start + 60]!r}")
+                    at = len(data)
+                    break
+                self._held = data[start:]
+                at = len(data)
+                break
+            self._text(events, plain)
+            self._gap = self._space
+            if not opening[1]:
+                made = self._event(opening[2].lower(), data[opening.end() : end])
+                if made is not None:
+                    events.append(made)
+            at = end + 1
+        plain.append(data[at:])
+        self._text(events, plain)
+        return events
+
+    def _text(self, events: list[Event], plain: list[str]) -> None:
+        text = "".join(plain)
+        plain.clear()
+        if text and self._gap:
+            text = text.lstrip()
+            if text:
+                self._gap = False
+        if text:
+            self._space = text[-1].isspace()
+            events.append(Text(text))
+
+    def _event(self, kind: str, inner: str) -> Event | None:
+        return self._feel(inner) if kind == "feel" else self._do(inner)
+
+    def _feel(self, inner: str) -> Event | None:
+        match = _FEEL.match(inner)
+        name = (match[1] or "").lower() if match else ""
+        if not match or name not in self._emotions:
+            self._turn.note(f"an unknown emotion was dropped: {inner[:60]!r}")
+            return None
+        return Emotion(name, min(1.0, float(match[2])) if match[2] else 1.0)
+
+    def _do(self, inner: str) -> Event | None:
+        match = _DO.match(inner)
+        declared = self._actions.get(match[1]) if match else None
+        if match is None or declared is None:
+            self._turn.note(f"an action nobody declared was dropped: {inner[:60]!r}")
+            return None
+        rest = inner[match.end() :].strip()
+        try:
+            args = json.loads(rest) if rest else {}
+        except (ValueError, RecursionError):
+            args = None
+        problem = "its arguments are not a JSON object"
+        if isinstance(args, dict):
+            problem = declared.problem(args) or ""
+        if self._calls >= MAX_ACTIONS:
+            problem = f"more than {MAX_ACTIONS} actions in one reply"
+        if problem:
+            self._turn.note(f"the action {declared.name} was dropped: {problem[:200]}")
+            return None
+        self._calls += 1
+        return Action(declared.name, args, f"{self._turn.id}.{self._calls}")
+
+
+def _might_open(data: str, start: int) -> bool:
+    """Return whether the text from `start` to its end could still become a tag."""
+    if not _MAYBE.match(data, start):
+        return False
+    word = re.sub(r"\s", "", data[start + 1 :]).lower()
+    return any(opening.startswith(word) for opening in _OPENINGS)
+
+
+def _closing(data: str, at: int) -> int:
+    """Return the index of the `>` that ends the tag, or -1; one inside JSON strings is not it."""
+    quoted = escaped = False
+    depth = 0
+    for index in range(at, len(data)):
+        char = data[index]
+        if quoted:
+            if escaped:
+                escaped = False
+            elif char == "\\":
+                escaped = True
+            elif char == '"':
+                quoted = False
+        elif char == '"' and depth:
+            quoted = True
+        elif char == "{":
+            depth += 1
+        elif char == "}":
+            depth -= 1
+        elif char == ">" and depth <= 0:
+            return index
+    return -1
