@@ -46,7 +46,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # they only hide something.
 _JOINERS = re.compile("(.?)([\u200c\u200d\ufe0f]+)(?=(.?))", re.DOTALL)
 
-_LT, _GT, _BAR = "[<＜﹤]", "[>＞﹥]", "[|｜]"
+_LT, _GT, _BAR = "[<\uff1c\ufe64]", "[>\uff1e\ufe65]", "[|\uff5c]"
 _NAMES = (
     "s|unk|pad|bos|eos|eot|mask|sep|cls|sop|eop|eod|eoh|eoa|eom|bog|gmask|smask|"
     "(?:start|end)_of_(?:turn|image|text)|image_soft_token|"
@@ -65,15 +65,15 @@ _TOKEN = re.compile(
     f"{_LT}{_LT}\\s*/?\\s*sys\\s*{_GT}{_GT}"  # Llama 2
     f"|{_LT}(?={_BAR})|(?<={_BAR}){_GT}"  # <|...|> of most models, also in halves
     f"|\\[(?={_BAR})|(?<={_BAR})\\]"  # [|...|] of EXAONE
-    f"|{_LT}/?(?:{_NAMES})(?:[\\s:/=][^<>＜＞\n]{{0,300}})?{_GT}"
+    f"|{_LT}/?(?:{_NAMES})(?:[\\s:/=][^<>\uff1c\uff1e\n]{{0,300}})?{_GT}"
     # Our own, closed or not, as loosely as turn/tags.py reads them.
-    f"|{_LT}(?:\\s*/)?\\s*(?:feel|do)(?=[\\s:>＞{{]|$)(?:[^<>＜＞\n]{{0,300}}{_GT})?"
+    f"|{_LT}(?:\\s*/)?\\s*(?:feel|do)(?=[\\s:>\uff1e{{]|$)(?:[^<>\uff1c\uff1e\n]{{0,300}}{_GT})?"
     f"|\\[(?:\\s*/)?\\s*(?:{_SQUARE})\\s*\\]"
     "|(?-i:>>[A-Z]{3,}<<)"  # Falcon
     "|\\]~!?b[\\[\\]]|\\[e~\\[",  # MiniMax
     re.IGNORECASE,
 )
-_ROUND = str.maketrans("<>[]＜＞﹤﹥", "()()()()")
+_ROUND = str.maketrans("<>[]\uff1c\uff1e\ufe64\ufe65", "()()()()")
 _ROLES = "system|user|assistant|human|ai|bot"
 _HEADINGS = f"{_ROLES}|instructions?|response|input"
 # Roles as plain text, at the start of a line: "Human:", "### Instruction:", "**System**:".
