@@ -11,7 +11,7 @@ A cut is no error: the client connects again, resumes its session and goes on wh
 what cannot be mended reaches the caller, as `ServerError` or `ConnectionLost`.
 """
 
-from palaver.client.session import Client, connect
+from palaver.client.api import Client, connect
 from palaver.client.turn import ClientTurn, TurnEvent
 
 __all__ = ["Client", "ClientTurn", "TurnEvent", "connect"]

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import pydantic
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websockets_connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from palaver._version import __version__
+from palaver.client.ending import Ended, Gap, explain
 from palaver.client.outbox import Outbox, encode
 from palaver.errors import ConnectionLost, ServerError
 from palaver.messages import (
@@ -44,15 +44,6 @@ STABLE_S = 5.0
 CLOSE_S = 2.0
 MAX_MESSAGE_BYTES = 1_000_000
 """Far above what the protocol allows; only a bound on what a broken server can make us hold."""
-
-FATAL = {
-    1008: "the server refuses this client",
-    1009: "a message was larger than the server takes; send less at once",
-    4400: "the server does not understand this client; use versions that fit each other",
-    4401: "the server does not accept the token; give `connect` the right one",
-    4409: "the session was resumed by another client; give each client a session of its own",
-}
-"""Close codes after which another attempt would end in the same way."""
 
 _log = logging.getLogger("palaver.client")
 
@@ -100,10 +91,6 @@ class _Dial(websockets_connect):
         return exc
 
 
-class _Gap(Exception):
-    """A `seq` is missing: what was sent before it is lost, unless the session is resumed."""
-
-
 class Link:
     """The connection of one client.
 
@@ -144,7 +131,7 @@ class Link:
                 self.connected.set()
                 opened()
                 await self._serve(socket)
-            except _Ended as fatal:
+            except Ended as fatal:
                 self.problem = fatal.error
                 if self._closing:
                     return
@@ -199,10 +186,10 @@ class Link:
                 )
                 await self._greet(socket)
                 return socket
-        except (OSError, WebSocketException, TimeoutError, _Ended) as error:
+        except (OSError, WebSocketException, TimeoutError, Ended) as error:
             if socket is not None:
                 socket.transport.abort()
-            raise _explain(error, target) from error
+            raise explain(error, target.url) from error
         except BaseException:
             # Cancelled in the middle: nobody else knows of this connection.
             if socket is not None:
@@ -211,7 +198,7 @@ class Link:
 
     async def _greet(self, socket: ClientConnection) -> None:
         if socket.subprotocol != SUBPROTOCOL:
-            raise _Ended(ConnectionLost(f"{self._target.url} is no Palaver server"), last=True)
+            raise Ended(ConnectionLost(f"{self._target.url} is no Palaver server"), last=True)
         start = self._target.start
         if self.ready is not None:
             start = {
@@ -221,10 +208,10 @@ class Link:
                 "last_seq": self.last_seq,
             }
         await socket.send(encode(start))
-        answer = _parse(await socket.recv())
+        _, answer = _parse(await socket.recv())
         if isinstance(answer, Error):
             error = ServerError(answer.code, answer.message, retryable=answer.retryable)
-            raise _Ended(error, last=not answer.retryable)
+            raise Ended(error, last=not answer.retryable)
         if isinstance(answer, SessionResumed):
             self._outbox.reconnected()
         elif isinstance(answer, SessionReady):
@@ -237,7 +224,7 @@ class Link:
             else:
                 self._outbox.reconnected()
         else:
-            raise _Ended(ConnectionLost("the server does not follow the protocol"), last=True)
+            raise Ended(ConnectionLost("the server does not follow the protocol"), last=True)
         self._socket = socket
 
     async def _serve(self, socket: ClientConnection) -> None:
@@ -247,28 +234,27 @@ class Link:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(socket))
                 tasks.create_task(self._write(socket))
-        except* (OSError, WebSocketException, TimeoutError, _Gap) as group:
+        except* (OSError, WebSocketException, TimeoutError, Gap) as group:
             failures.extend(group.exceptions)
         finally:
             socket.transport.abort()
         # Reading and writing often fail together; the first says why.
-        raise _explain(failures[0], self._target) from failures[0]
+        raise explain(failures[0], self._target.url) from failures[0]
 
     async def _read(self, socket: ClientConnection) -> None:
         while True:
             async with asyncio.timeout(PING_S + PONG_S):
                 frame = await socket.recv()
-            message = _parse(frame)
-            if message is None:
-                continue
-            seq = getattr(message, "seq", None)
+            seq, message = _parse(frame)
             if seq is not None:
                 if seq <= self.last_seq:
                     continue
                 if seq > self.last_seq + 1:
-                    raise _Gap(f"message {self.last_seq + 1} is missing")
+                    raise Gap(f"message {self.last_seq + 1} is missing")
+                # Counted even where nobody understands it: a newer server has more types.
                 self.last_seq = seq
-                self._receiver.on_turn(message)
+                if message is not None:
+                    self._receiver.on_turn(message)
             elif isinstance(message, Pong):
                 self._outbox.pong(message.nonce)
             elif isinstance(message, Error):
@@ -288,54 +274,18 @@ class Link:
                 await socket.send(frame)
 
 
-class _Ended(Exception):
-    """There is no connection: why, and whether another attempt would end in the same way."""
-
-    def __init__(self, error: ServerError, *, last: bool) -> None:
-        super().__init__(str(error))
-        self.error, self.last = error, last
-
-
-def _parse(frame: str | bytes) -> Any:
-    """Return the message in a frame, or None for what a newer server may send."""
+def _parse(frame: str | bytes) -> tuple[int | None, Any]:
+    """Return `seq` and message of a frame; None where it has none, or is not understood."""
     if isinstance(frame, bytes):
-        return None
+        return None, None
+    seq = None
     try:
         data = json.loads(frame)
-        model = SERVER_MESSAGES.get(data["type"])
-        return None if model is None else model.model_validate(data)
-    except (ValueError, TypeError, KeyError, RecursionError, pydantic.ValidationError) as error:
+        kind = data["type"]
+        if kind.startswith("turn.") and isinstance(data.get("seq"), int):
+            seq = data["seq"]
+        model = SERVER_MESSAGES.get(kind)
+        return seq, None if model is None else model.model_validate(data)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         _log.warning("ignored a message that is not of the protocol: %s", error)
-        return None
-
-
-def _explain(error: Exception, target: Target) -> _Ended:
-    """Say in words why there is no connection."""
-    if isinstance(error, _Ended):
-        return error
-    if isinstance(error, InvalidStatus):
-        response = error.response
-        said = (response.body or b"").decode("utf-8", "replace").strip()[:200]
-        problem = f"{target.url} answers with HTTP status {response.status_code}: {said}"
-        # 5xx and 429 may pass; the others say that this client is not wanted there.
-        final = response.status_code < 500 and response.status_code != 429
-        return _Ended(ConnectionLost(problem), last=final)
-    if isinstance(error, InvalidURI):
-        return _Ended(ConnectionLost(f"{target.url} is no ws:// or wss:// address"), last=True)
-    if isinstance(error, ConnectionClosed):
-        code = error.rcvd.code if error.rcvd else None
-        if code in FATAL:
-            said = f" ({error.rcvd.reason})" if error.rcvd and error.rcvd.reason else ""
-            return _Ended(ConnectionLost(f"{FATAL[code]}{said}"), last=True)
-        return _Ended(ConnectionLost(f"the connection ended: {error}"), last=False)
-    if isinstance(error, _Gap):
-        return _Ended(ConnectionLost(f"the connection lost something: {error}"), last=False)
-    if isinstance(error, TimeoutError):
-        silent = f"{target.url} does not answer in time"
-        return _Ended(ConnectionLost(silent), last=False)
-    return _Ended(
-        ConnectionLost(
-            f"cannot reach {target.url}: {error}; start the server with `palaver serve`"
-        ),
-        last=False,
-    )
+        return seq, None

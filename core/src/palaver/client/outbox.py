@@ -28,10 +28,12 @@ def encode(message: Mapping[str, Any]) -> str:
     """Return a message as it is sent: one JSON object, ASCII.
 
     Raises:
-        ValueError: It holds something that JSON has no word for, such as NaN.
-        TypeError: It holds something that is no plain data.
+        ValueError: It holds something that JSON has no word for, such as NaN or an object.
     """
-    return json.dumps(message, separators=(",", ":"), allow_nan=False)
+    try:
+        return json.dumps(message, separators=(",", ":"), allow_nan=False)
+    except TypeError as error:
+        raise ValueError(f"only plain data can be sent: {error}") from error
 
 
 @dataclass(eq=False, slots=True)

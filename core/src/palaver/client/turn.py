@@ -18,7 +18,7 @@ from palaver.messages import (
 )
 
 if TYPE_CHECKING:
-    from palaver.client.session import Client
+    from palaver.client.session import Session
 
 __all__ = ["ClientTurn", "TurnEvent"]
 
@@ -44,7 +44,7 @@ class ClientTurn:
         tier: The policy it runs under, once it is accepted.
     """
 
-    def __init__(self, client: Client, turn: str, npc: str, *, timeout_s: float | None) -> None:
+    def __init__(self, client: Session, turn: str, npc: str, *, timeout_s: float | None) -> None:
         self.id, self.npc = turn, npc
         self.tier: str | None = None
         self._client = client
