@@ -109,6 +109,12 @@ class Session:
         await self.ask(message, turn=message.get("turn"))
 
     async def start_turn(self, turn_id: str | None, **fields: Any) -> ClientTurn:
+        """Send `turn.start` and wait until it is accepted.
+
+        Args:
+            turn_id: Id of the turn, or None to make one up.
+            **fields: Fields of the message; those that are None are left out.
+        """
         if turn_id is None:
             self._count += 1
             turn_id = f"{self._prefix}-{self._count}"
@@ -127,6 +133,13 @@ class Session:
     async def ask(
         self, message: dict[str, Any] | None, *, turn: str | None = None, starts_turn: bool = False
     ) -> None:
+        """Send a message and wait until the server has handled it, within `timeout_s`.
+
+        Args:
+            message: A checked message, or None to wait for those before it.
+            turn: The turn it is about.
+            starts_turn: Whether `turn.accepted` is the answer to wait for.
+        """
         sent: Request | None = None
         try:
             async with asyncio.timeout(self._timeout_s), self._slots:
