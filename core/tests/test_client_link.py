@@ -21,6 +21,7 @@ LIMITS = {
     "queue": 4,
     "resume_ms": 60_000,
     "silence_ms": 60_000,
+    "messages_per_s": 5_000,
 }
 
 
@@ -630,6 +631,18 @@ async def test_many_calls_at_once(server: FakeServer) -> None:
         await asyncio.gather(*(client.upsert_npc(f"n{i}", persona="p") for i in range(1_000)))
     upserts = [m["npc"] for m in server.peers[0].got if m["type"] == "npc.upsert"]
     assert upserts == [f"n{i}" for i in range(1_000)]
+
+
+async def test_the_rate_is_kept(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client sends no faster than the server allows, so that it is refused nothing."""
+    monkeypatch.setitem(LIMITS, "messages_per_s", 100)
+    server.scripts = [welcome]
+    loop = asyncio.get_running_loop()
+    async with connect(server.url) as client:
+        began = loop.time()
+        await asyncio.gather(*(client.upsert_npc(f"n{i}", persona="p") for i in range(120)))
+        # A hundred at once, then one every 10 ms; the pings count too.
+        assert loop.time() - began > 0.2
 
 
 async def test_a_client_is_opened_once(server: FakeServer) -> None:

@@ -304,6 +304,9 @@ class LimitsInfo(BaseModel):
     queue: int = Field(description="Turns waiting for one NPC and player.")
     resume_ms: int = Field(description="How long a session lives on without a connection.")
     silence_ms: int = Field(description="Silence after which a connection is closed.")
+    messages_per_s: float = Field(
+        default=200, gt=0, description="Messages per second, on average; a burst may be larger."
+    )
 
 
 class SessionReady(BaseModel):

@@ -261,6 +261,7 @@ class Link:
                 self._receiver.on_error(message)
 
     async def _write(self, socket: ClientConnection) -> None:
+        pace = _Pace(self.ready.limits.messages_per_s if self.ready else 1)
         while True:
             frame = self._outbox.next()
             if frame is None:
@@ -270,8 +271,34 @@ class Link:
                     continue
                 except TimeoutError:
                     frame = self._outbox.ping()
+            await pace.next()
             async with asyncio.timeout(self._target.timeout_s):
                 await socket.send(frame)
+
+
+class _Pace:
+    """Keeps to the rate that the server allows, so that it need not refuse anything.
+
+    Args:
+        per_s: Messages per second, on average; so many may also be sent at once.
+    """
+
+    def __init__(self, per_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._per_s = per_s
+        self._left = max(1.0, per_s)
+        self._at = self._loop.time()
+
+    async def next(self) -> None:
+        """Wait until the next message may be sent."""
+        while True:
+            now = self._loop.time()
+            gained = (now - self._at) * self._per_s
+            self._left, self._at = min(max(1.0, self._per_s), self._left + gained), now
+            if self._left >= 1:
+                self._left -= 1
+                return
+            await asyncio.sleep((1 - self._left) / self._per_s)
 
 
 def _parse(frame: str | bytes) -> tuple[int | None, Any]:

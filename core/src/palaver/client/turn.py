@@ -104,8 +104,8 @@ class ClientTurn:
         """Stop the NPC. `TurnDone` with the status `cancelled` still follows; too late is no error.
 
         Args:
-            heard: How much of the text was really shown or spoken; only that is remembered.
-                None leaves it to the server, which takes what it has sent.
+            heard: The beginning of the text that was really shown or spoken; only that is
+                remembered, and nothing if it is None.
 
         Raises:
             ServerError: The server refuses.
