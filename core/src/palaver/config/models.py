@@ -119,6 +119,7 @@ class Limits(_Settings):
     queue: int = Field(
         default=4, ge=0, description="Turns waiting for the same NPC and player to finish another."
     )
+    games: int = Field(default=1_000, ge=1, description="Games at once.")
     npcs: int = Field(default=10_000, ge=1, description="NPCs in one game.")
     players: int = Field(default=10_000, ge=1, description="Players in one game.")
     facts: int = Field(default=200, ge=1, description="Facts of one NPC, player or game.")

@@ -89,6 +89,12 @@ class Pipeline:
                 result.ttft_ms = (reply.first_at - turn.accepted_at) * 1000
             sink.emit(*done_message(turn, result))
 
+    def never_ran(self, turn: Turn, sink: TurnSink) -> None:
+        """Send `turn.done` for a turn that was cancelled while it waited for its place."""
+        turn.result.status = "cancelled"
+        turn.result.total_ms = (asyncio.get_running_loop().time() - turn.accepted_at) * 1000
+        sink.emit(*done_message(turn, turn.result))
+
     async def _steps(self, turn: Turn, game: Game, reply: Reply, begun: float) -> None:
         await receive(turn, self._received, self._hook_s)
         self._set_limits(turn, begun)

@@ -1,0 +1,435 @@
+"""The gateway: one world, its plugins, backends, memory and games, ready to run turns.
+
+    async with Gateway(parts) as gateway:
+        result = await gateway.ask("Good evening.", persona="vampire")
+
+The server, the command line and bridges all run turns through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from palaver.chain.attempt import Entry
+from palaver.chain.backend import Backend, BackendType
+from palaver.errors import ProtocolError
+from palaver.game import Game, Player, unknown_npc
+from palaver.hookcalls import call_async, resolve
+from palaver.memory import Exchange, Memory
+from palaver.messages import TurnStart
+from palaver.prompt.neutralize import neutralize
+from palaver.turn.context import name_of
+from palaver.turn.language import choose_lang
+from palaver.turn.model import Turn, TurnResult
+from palaver.turn.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from palaver.config.models import Settings
+    from palaver.plugins import Plugins
+    from palaver.session_info import SessionInfo
+    from palaver.turn.deliver import TurnSink
+    from palaver.world.watch import WorldStore
+    from palaver.world.world import World
+
+__all__ = ["Gateway", "Parts"]
+
+log = logging.getLogger("palaver.gateway")
+
+FINISHED_S = 10.0
+"""Time for a plugin after a turn, in seconds."""
+MAX_BACKGROUND = 1_000
+"""Plugins at work after turns; beyond, the oldest is cancelled."""
+BACKEND_START_S = 10.0
+"""Time for a backend to get ready, in seconds; afterwards it is used as it is."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a gateway is made of; `palaver.startup.prepare` puts it together.
+
+    Attributes:
+        settings: The settings, restricted where the world is not trusted.
+        worlds: The world, as it is now and as it changes.
+        plugins: The plugins.
+        backends: Configured backends by name, each with its type.
+        memory: Where exchanges are kept.
+        data_dir: Folder for what the server writes.
+        notes: What whoever starts the server should know.
+    """
+
+    settings: Settings
+    worlds: WorldStore
+    plugins: Plugins
+    backends: Mapping[str, tuple[Backend, BackendType]]
+    memory: Memory
+    data_dir: Path
+    notes: Sequence[str] = field(default_factory=list)
+
+
+class _NoSink:
+    """Takes a turn's messages where only its result matters."""
+
+    capabilities: frozenset[str] = frozenset()
+
+    def emit(self, head: str, tail: str) -> None:
+        """Drop the message."""
+
+
+class Gateway:
+    """One running Palaver.
+
+    Attributes:
+        settings: The settings.
+        plugins: The plugins.
+        backends: Configured backends by name.
+        memory: Where exchanges are kept.
+        games: Running games by name.
+        data_dir: Folder for what the server writes.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.settings = parts.settings
+        self.plugins = parts.plugins
+        self.memory = parts.memory
+        self.data_dir = parts.data_dir
+        self.backends = {
+            name: Entry(backend, kind) for name, (backend, kind) in parts.backends.items()
+        }
+        self.games: dict[str, Game] = {}
+        self._worlds = parts.worlds
+        manager = parts.plugins.manager
+        self._pipeline = Pipeline(manager, parts.settings, self.backends, parts.memory)
+        self._finished = resolve(manager, "palaver_turn_finished")
+        self._opened = resolve(manager, "palaver_session_opened")
+        self._closed = resolve(manager, "palaver_session_closed")
+        self._background: dict[asyncio.Task[None], None] = {}
+        self._numbers = itertools.count(1)
+        self._stack: AsyncExitStack | None = None
+
+    @property
+    def world(self) -> World:
+        """The world as it is now."""
+        return self._worlds.current
+
+    async def __aenter__(self) -> Self:
+        """Open memory and backends and begin to watch the world.
+
+        Raises:
+            ConfigError: The memory cannot be opened.
+        """
+        async with AsyncExitStack() as stack:
+            await self.memory.start()
+            stack.push_async_callback(self.memory.close)
+            await asyncio.gather(*(self._start(entry) for entry in self.backends.values()))
+            for entry in self.backends.values():
+                stack.push_async_callback(_quietly, entry.backend.close, entry.backend.name)
+            for bridge in self.plugins.bridges:
+                await bridge.start(self)
+                stack.push_async_callback(_quietly, bridge.close, bridge.name)
+            watcher = asyncio.create_task(self._worlds.watch(), name="watch the world")
+            stack.push_async_callback(_cancel, [watcher])
+            stack.push_async_callback(self._end_background)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close everything; safe to call twice."""
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            await stack.aclose()
+
+    def game(self, name: str) -> Game:
+        """Return a running game; it begins when it is first named.
+
+        Raises:
+            ProtocolError: There are too many.
+        """
+        found = self.games.get(name)
+        if found is None:
+            if len(self.games) >= self.settings.limits.games:
+                raise ProtocolError(
+                    "overloaded",
+                    f"{self.settings.limits.games} games are open already; raise limits.games",
+                )
+            found = self.games[name] = Game(name, self.settings.limits)
+        return found
+
+    def check_persona(self, persona: str) -> None:
+        """Make sure that a persona exists.
+
+        Raises:
+            ProtocolError: It does not; the message names the nearest one.
+        """
+        if persona not in self.world.personas:
+            raise unknown_persona(persona, self.world)
+
+    def check_tier(self, tier: str | None) -> None:
+        """Make sure that a tier exists.
+
+        Raises:
+            ProtocolError: It does not.
+        """
+        if tier is not None and tier not in self.settings.tiers:
+            known = ", ".join(sorted(self.settings.tiers))
+            raise ProtocolError("bad_message", f"there is no tier {tier!r}; there are: {known}")
+
+    def make_turn(self, game: Game, fields: TurnStart) -> Turn:
+        """Make a turn of what a client sent.
+
+        Args:
+            game: The game.
+            fields: The message, checked.
+
+        Raises:
+            ProtocolError: The NPC or its persona does not exist.
+        """
+        world = self.world
+        npc = game.npcs.get(fields.npc)
+        if npc is None:
+            raise unknown_npc(fields.npc)
+        persona = world.personas.get(npc.persona)
+        if persona is None:
+            raise unknown_persona(npc.persona, world)
+        player = self._player(game, fields.player)
+        tier_name = npc.tier or persona.front.tier or self.settings.default_tier
+        tier = self.settings.tiers.get(tier_name)
+        if tier is None:
+            log.warning("persona %s names the tier %r, which does not exist", persona.id, tier_name)
+            tier_name = self.settings.default_tier
+            tier = self.settings.tiers[tier_name]
+        mood = npc.facts.get("mood")
+        return Turn(
+            id=fields.turn,
+            game=game.name,
+            save=game.save,
+            npc=npc,
+            player=player,
+            persona=persona,
+            world=world,
+            tier=tier,
+            tier_name=tier_name,
+            text=neutralize(fields.text) if fields.text is not None else "",
+            cue=neutralize(fields.cue) if fields.cue is not None else None,
+            speaker=fields.speaker,
+            audience=tuple(dict.fromkeys(fields.audience)),
+            lang=choose_lang(
+                fields.lang, player.lang if player else None, persona.front.lang
+            ),
+            priority=fields.priority,
+            seed=fields.seed,
+            first_text_ms=fields.first_text_ms,
+            actions=game.actions if npc.actions is None else {**game.actions, **npc.actions},
+            mood=mood if isinstance(mood, str) else persona.front.mood,
+            accepted_at=asyncio.get_running_loop().time(),
+        )
+
+    def order(self, turn: Turn) -> tuple[str, ...]:
+        """Return the key of turns that must run one after another with this one."""
+        if turn.counterpart is not None:
+            return (turn.npc.id, turn.counterpart)
+        return (turn.npc.id, "", *sorted(turn.audience))
+
+    async def run(self, turn: Turn, game: Game, sink: TurnSink) -> None:
+        """Run an accepted turn in its place; `turn.done` is sent whatever happens.
+
+        Args:
+            turn: The turn.
+            game: Its game.
+            sink: Where its messages go.
+
+        Raises:
+            asyncio.CancelledError: It was cancelled; `turn.done` says so.
+        """
+        ran = False
+        try:
+            async with game.in_order(self.order(turn)):
+                ran = True
+                begun = asyncio.get_running_loop().time()
+                await self._pipeline.run(turn, game, sink, begun=begun)
+        finally:
+            if not ran:
+                self._pipeline.never_ran(turn, sink)
+            self._after(turn)
+
+    def remember(self, turn: Turn, heard: str) -> None:
+        """Keep what was said and heard of a turn, in the background.
+
+        Args:
+            turn: The turn.
+            heard: The part of the reply that was really heard; nothing is kept if it is empty.
+        """
+        if not heard:
+            return
+        game = self.game(turn.game)
+        speaker = turn.variables.get("player", {}).get("name") or turn.counterpart or ""
+        self.memory.remember(
+            turn.game,
+            turn.save,
+            Exchange(
+                npc=turn.npc.id,
+                counterpart=turn.counterpart,
+                said=turn.cue if turn.cue is not None else turn.text,
+                cue=turn.cue is not None,
+                reply=heard,
+                at=time.time(),
+                speaker_name=str(speaker),
+                npc_name=name_of(turn.npc.id, game, turn),
+            ),
+            turn.audience,
+        )
+
+    async def ask(
+        self,
+        text: str | None = None,
+        *,
+        npc: str | None = None,
+        persona: str | None = None,
+        player: str | None = None,
+        game: str = "default",
+        facts: Mapping[str, Any] | None = None,
+        tier: str | None = None,
+        sink: TurnSink | None = None,
+        on_turn: Callable[[Turn], None] | None = None,
+        **fields: Any,
+    ) -> TurnResult:
+        """Run one turn and return what it came to; for bridges, HTTP and programs.
+
+        Args:
+            text: What is said, or None with `cue=...`.
+            npc: The NPC; it is created where it is new. The default is the persona's name.
+            persona: Its persona; needed for an NPC that is new.
+            player: Who speaks.
+            game: The running game.
+            facts: Facts of the NPC, merged key by key.
+            tier: Policy, instead of the persona's.
+            sink: Where messages go as they come, or None.
+            on_turn: Called with the turn once it is accepted.
+            fields: More fields of `turn.start`: `cue`, `lang`, `seed`, `priority`, ...
+
+        Raises:
+            ProtocolError: The NPC or persona does not exist, or there is no room.
+        """
+        name = npc or persona
+        if name is None:
+            raise ProtocolError("bad_message", "give `npc`, or a `persona` to speak with")
+        the_game = self.game(game)
+        if persona is not None:
+            self.check_persona(persona)
+        self.check_tier(tier)
+        if persona is not None or facts or tier:
+            the_game.upsert_npc(name, persona, tier=tier, facts=facts)
+        number = fields.pop("turn", None) or f"ask-{next(self._numbers)}"
+        turn = self.make_turn(
+            the_game,
+            TurnStart.model_validate(
+                {"turn": number, "npc": name, "player": player, "text": text, **fields}
+            ),
+        )
+        self.check_room(the_game, turn)
+        if on_turn is not None:
+            on_turn(turn)
+        await self.run(turn, the_game, sink or _NoSink())
+        if turn.result.status != "cancelled":
+            self.remember(turn, turn.result.text)
+        return turn.result
+
+    def check_room(self, game: Game, turn: Turn) -> None:
+        """Make sure that a turn may wait in its order.
+
+        Raises:
+            ProtocolError: Too many wait already.
+        """
+        if not game.has_room(self.order(turn)):
+            raise ProtocolError(
+                "overloaded",
+                f"{self.settings.limits.queue} turns wait for {turn.npc.id!r} already; wait for "
+                "one to finish, or cancel it",
+                turn=turn.id,
+                retryable=True,
+            )
+
+    def session_opened(self, session: SessionInfo) -> None:
+        """Tell plugins that an engine has joined; they never delay it."""
+        for call in self._opened:
+            self._spawn(call_async(call, FINISHED_S, log.warning, session=session))
+
+    def session_closed(self, session: SessionInfo) -> None:
+        """Tell plugins that an engine has left."""
+        for call in self._closed:
+            self._spawn(call_async(call, FINISHED_S, log.warning, session=session))
+
+    def _player(self, game: Game, player: str | None) -> Player | None:
+        if player is None:
+            return None
+        return game.players.get(player) or game.upsert_player(player)
+
+    def _after(self, turn: Turn) -> None:
+        for call in self._finished:
+            self._spawn(
+                call_async(call, FINISHED_S, turn.note, turn=turn, result=turn.result)
+            )
+
+    def _spawn(self, work: Awaitable[Any]) -> None:
+        async def run() -> None:
+            await work
+
+        if len(self._background) >= MAX_BACKGROUND:
+            oldest = next(iter(self._background))
+            log.warning("plugins fall behind after turns; the oldest of them was cancelled")
+            oldest.cancel()
+            self._background.pop(oldest, None)
+        task = asyncio.get_running_loop().create_task(run())
+        self._background[task] = None
+        task.add_done_callback(lambda done: self._background.pop(done, None))
+
+    async def _end_background(self) -> None:
+        await _cancel(list(self._background))
+
+    async def _start(self, entry: Entry) -> None:
+        try:
+            async with asyncio.timeout(BACKEND_START_S):
+                await entry.backend.start()
+        except TimeoutError:
+            log.warning(
+                "backend %s was not ready in %.0f s", entry.backend.name, BACKEND_START_S
+            )
+        except Exception:
+            log.exception("backend %s could not start; it is asked all the same", entry.backend.name)
+
+
+def unknown_persona(persona: str, world: World) -> ProtocolError:
+    """Return the error for a persona that the world does not have."""
+    import difflib
+
+    near = difflib.get_close_matches(persona, world.personas, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    known = ", ".join(sorted(world.personas)) or "none"
+    return ProtocolError(
+        "unknown_persona", f"there is no persona {persona!r}{hint} This world has: {known}"
+    )
+
+
+async def _quietly(close: Callable[[], Awaitable[None]], name: str) -> None:
+    """Close something under a time limit; what goes wrong is logged and stops nothing else."""
+    try:
+        async with asyncio.timeout(BACKEND_START_S):
+            await close()
+    except Exception:
+        log.exception("%s could not be closed", name)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=5)
+
+

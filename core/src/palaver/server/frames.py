@@ -1,0 +1,94 @@
+"""Frames: from text to checked messages, and from messages to ASCII text."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any, cast
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+from palaver import messages as m
+from palaver.errors import ProtocolError
+
+__all__ = ["check_version", "parse", "problem", "to_frame"]
+
+
+def parse(data: str | bytes, limit: int) -> m.ClientMessage:
+    """Check a frame and return its message.
+
+    Args:
+        data: What came in.
+        limit: Most bytes a message may have.
+
+    Raises:
+        ProtocolError: It is no message of the protocol, or too large.
+    """
+    if isinstance(data, bytes):
+        raise ProtocolError(
+            "bad_message", "binary frames are for audio; send JSON as a text frame"
+        )
+    if len(data) > limit or (len(data) * 4 > limit and len(data.encode()) > limit):
+        raise ProtocolError(
+            "too_large",
+            f"a message may have at most {limit} bytes; split it, or send less",
+            close_code=1009,
+        )
+    try:
+        parsed = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as err:
+        raise ProtocolError("bad_message", f"this is not JSON: {err}") from err
+    if not isinstance(parsed, dict):
+        raise ProtocolError("bad_message", "a message is one JSON object")
+    return _message(parsed)
+
+
+def _message(parsed: dict[str, Any]) -> m.ClientMessage:
+    kind = parsed.get("type")
+    re = parsed.get("id") if isinstance(parsed.get("id"), str) else None
+    turn = parsed.get("turn") if isinstance(parsed.get("turn"), str) else None
+    model = m.CLIENT_MESSAGES.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        if not isinstance(kind, str):
+            raise ProtocolError("bad_message", "every message has a `type`, a text", re=re)
+        near = difflib.get_close_matches(kind[:64], m.CLIENT_MESSAGES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ProtocolError("unknown_type", f"there is no message {kind[:64]!r}{hint}", re=re)
+    try:
+        return cast("m.ClientMessage", model.model_validate(parsed))
+    except ValidationError as err:
+        raise ProtocolError(
+            "bad_message",
+            f"{kind}: {problem(err)}",
+            re=re,
+            turn=turn if model is m.TurnStart else None,
+        ) from err
+
+
+def problem(err: ValidationError) -> str:
+    """Return the first problem of a message in words, with its field."""
+    first = err.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    text = first["msg"].removeprefix("Value error, ")
+    return f"`{where}`: {text}" if where else text
+
+
+def check_version(start: m.SessionStart) -> None:
+    """Make sure that a client speaks this version.
+
+    Raises:
+        ProtocolError: It does not.
+    """
+    if start.protocol != m.PROTOCOL:
+        raise ProtocolError(
+            "bad_message",
+            f"this server speaks protocol {m.PROTOCOL}, not {start.protocol}",
+            re=start.id,
+            close_code=4400,
+        )
+
+
+def to_frame(message: BaseModel) -> str:
+    """Return a message as ASCII JSON, without fields that are not there."""
+    return json.dumps(message.model_dump(exclude_none=True), separators=(",", ":"))

@@ -1,0 +1,135 @@
+"""All sessions: opening, resuming after a cut, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import TYPE_CHECKING
+
+from palaver.errors import ProtocolError
+from palaver.messages import CAPABILITIES, SessionResume, SessionStart
+from palaver.server.session import Session
+from palaver.session_info import SessionInfo
+
+if TYPE_CHECKING:
+    from palaver.gateway import Gateway
+    from palaver.server.outbox import Outbox
+    from palaver.server.security import Principal
+
+__all__ = ["Hub"]
+
+log = logging.getLogger("palaver.session")
+
+GRANTED = frozenset(CAPABILITIES) - {"audio"}
+"""Capabilities this server has."""
+
+
+class Hub:
+    """The sessions of one server.
+
+    Args:
+        gateway: What runs their turns.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._sessions: dict[str, Session] = {}
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def open(
+        self, start: SessionStart | SessionResume, principal: Principal, outbox: Outbox
+    ) -> Session:
+        """Open a session.
+
+        Raises:
+            ProtocolError: There are too many.
+        """
+        limits = self._gateway.settings.limits
+        if len(self._sessions) >= limits.sessions and not self._make_room():
+            raise ProtocolError(
+                "overloaded",
+                f"{limits.sessions} sessions are open; try again later",
+                retryable=True,
+                close_code=4429,
+            )
+        game = self._gateway.game(start.game)
+        if start.save is not None and principal.role == "engine":
+            game.save = start.save
+        info = SessionInfo(
+            id=secrets.token_hex(16),
+            game=game.name,
+            save=game.save,
+            client_name=start.client.name,
+            client_version=start.client.version,
+            engine=start.client.engine,
+            role=principal.role,
+            player=principal.player,
+            capabilities=GRANTED.intersection(start.capabilities),
+        )
+        session = Session(info, principal, self._gateway, game, outbox)
+        self._sessions[info.id] = session
+        log.info("%s opened a session of the game %s", start.client.name or "a client", game.name)
+        self._gateway.session_opened(info)
+        return session
+
+    def find(self, session: str, principal: Principal) -> Session | None:
+        """Return a session that can go on, or None; only its own token finds it."""
+        found = self._sessions.get(session)
+        if found is None or found.closed or found.principal.key != principal.key:
+            return None
+        return found
+
+    def attach(self, session: Session, outbox: Outbox) -> Outbox | None:
+        """Give a session a new connection; returns the queue of the older one, if it has one."""
+        expiry = self._expiries.pop(session.info.id, None)
+        if expiry is not None:
+            expiry.cancel()
+        older, session.outbox = session.outbox, outbox
+        return older
+
+    def detach(self, session: Session, outbox: Outbox) -> None:
+        """Take note that a connection is gone; the session ends when its window is over."""
+        if session.outbox is not outbox or session.closed:
+            return
+        session.outbox = None
+        loop = asyncio.get_running_loop()
+        window_s = self._gateway.settings.limits.resume_ms / 1000
+        self._expiries[session.info.id] = loop.call_later(window_s, self._expire, session)
+
+    async def end(self, session: Session) -> None:
+        """End a session now."""
+        self._sessions.pop(session.info.id, None)
+        expiry = self._expiries.pop(session.info.id, None)
+        if expiry is not None:
+            expiry.cancel()
+        await session.end()
+
+    async def close(self) -> None:
+        """End all sessions."""
+        for expiry in self._expiries.values():
+            expiry.cancel()
+        self._expiries.clear()
+        await asyncio.gather(*(self.end(session) for session in list(self._sessions.values())))
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=5)
+
+    def _make_room(self) -> bool:
+        """End the session that has been cut off the longest, if there is one."""
+        for name in self._expiries:
+            self._expire(self._sessions[name])
+            return True
+        return False
+
+    def _expire(self, session: Session) -> None:
+        self._sessions.pop(session.info.id, None)
+        handle = self._expiries.pop(session.info.id, None)
+        if handle is not None:
+            handle.cancel()
+        task = asyncio.get_running_loop().create_task(session.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)

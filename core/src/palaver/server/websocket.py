@@ -1,0 +1,297 @@
+"""One WebSocket connection: its first message, reading, and closing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import weakref
+from typing import TYPE_CHECKING
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from palaver import messages as m
+from palaver._version import __version__
+from palaver.errors import ProtocolError
+from palaver.server.frames import check_version, parse, to_frame
+from palaver.server.handlers import handle
+from palaver.server.outbox import Outbox
+from palaver.server.rates import TokenBucket
+
+if TYPE_CHECKING:
+    from palaver.gateway import Gateway
+    from palaver.server.hub import Hub
+    from palaver.server.security import Gate
+    from palaver.server.session import Session
+
+__all__ = ["WebSocketEndpoint"]
+
+log = logging.getLogger("palaver.session")
+
+CLOSE_S = 2.0
+"""Time for a client to answer a close, and for what waits to be sent, in seconds."""
+TOO_LARGE_FACTOR = 4
+"""Up to this many times the limit a message is read, so that its sender learns what is wrong."""
+REFUSALS = 200
+"""Messages refused in a row for their rate; then the connection is closed."""
+
+
+class WebSocketEndpoint:
+    """`/v1`: where engines connect.
+
+    Args:
+        gateway: What runs turns.
+        hub: The sessions.
+        gate: Who may connect.
+    """
+
+    def __init__(self, gateway: Gateway, hub: Hub, gate: Gate) -> None:
+        self._gateway = gateway
+        self._hub = hub
+        self._gate = gate
+        self._limits = gateway.settings.limits
+        self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Serve one connection to its end."""
+        ws = web.WebSocketResponse(
+            protocols=(m.SUBPROTOCOL,),
+            compress=False,
+            timeout=CLOSE_S,
+            max_msg_size=self._limits.message_bytes * TOO_LARGE_FACTOR,
+        )
+        if not ws.can_prepare(request).ok:
+            return web.json_response(
+                {"error": "this address takes WebSocket connections; see POST /v1/turns for HTTP"},
+                status=426,
+                headers={"Upgrade": "websocket"},
+            )
+        await ws.prepare(request)
+        connection = _Connection(ws, request.transport, self._gateway, self._hub, self._gate)
+        self._open.add(connection)
+        await connection.run()
+        return ws
+
+    async def close(self) -> None:
+        """Close every connection, because the server stops."""
+        await asyncio.gather(
+            *(one.close(WSCloseCode.GOING_AWAY, "the server stops") for one in list(self._open))
+        )
+
+
+class _Connection:
+    """One connection from its first message to its close."""
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        gateway: Gateway,
+        hub: Hub,
+        gate: Gate,
+    ) -> None:
+        self._ws = ws
+        self._transport = transport
+        self._gateway = gateway
+        self._hub = hub
+        self._gate = gate
+        self._limits = gateway.settings.limits
+        self._outbox = Outbox(ws, self._limits.send_bytes)
+        self._rate = TokenBucket(self._limits.messages_per_s)
+        self._refused = 0
+        self._session: Session | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._ended = False
+
+    async def run(self) -> None:
+        """Serve it; returns when it is closed."""
+        self._writer = asyncio.create_task(self._write(), name="write to a client")
+        try:
+            code, reason = await self._serve()
+            await self.close(code, reason)
+        finally:
+            if self._session is not None and not self._ended:
+                self._hub.detach(self._session, self._outbox)
+            self._outbox.close()
+            self._writer.cancel()
+            await asyncio.wait({self._writer}, timeout=CLOSE_S)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send what waits, then close with a code; gives up on a client that does not read."""
+        self._outbox.close()
+        if self._ws.closed:
+            return
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(CLOSE_S):
+                if self._writer is not None and self._writer is not asyncio.current_task():
+                    await asyncio.wait({self._writer})
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._ws.close(code=code, message=reason.encode()[:120])
+
+    async def _serve(self) -> tuple[int, str]:
+        """Read messages until the end; returns code and reason to close with."""
+        try:
+            data = await self._receive(self._limits.start_ms / 1000)
+        except TimeoutError:
+            return 4408, "no session.start in time"
+        if data is None:
+            return WSCloseCode.OK, ""
+        try:
+            await self._first(data)
+        except ProtocolError as err:
+            self._error(err)
+            return err.close_code or 4400, err.code
+        return await self._read()
+
+    async def _read(self) -> tuple[int, str]:
+        silence_s = self._limits.silence_ms / 1000
+        while True:
+            try:
+                data = await self._receive(silence_s)
+            except TimeoutError:
+                return 4408, "silent"
+            if data is None:
+                return WSCloseCode.OK, ""
+            try:
+                if await self._one(data):
+                    return WSCloseCode.OK, "the session has ended"
+            except ProtocolError as err:
+                self._error(err)
+                if err.close_code is not None:
+                    return err.close_code, err.code
+            except Exception:
+                log.exception("a message could not be handled")
+                self._error(
+                    ProtocolError("internal", "an error in the server; its log says more")
+                )
+
+    async def _receive(self, limit_s: float) -> str | bytes | None:
+        """Return the next message, or None when the connection is over."""
+        message = await self._ws.receive(timeout=limit_s)
+        if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
+            return message.data  # type: ignore[no-any-return]  # str or bytes by its type
+        return None
+
+    async def _first(self, data: str | bytes) -> None:
+        message = self._parse(data)
+        if isinstance(message, m.SessionStart):
+            principal = self._gate.principal(message.token)
+            check_version(message)
+            self._session = self._hub.open(message, principal, self._outbox)
+            self._outbox.push(self._ready(m.SessionReady))
+        elif isinstance(message, m.SessionResume):
+            self._resume(message)
+        else:
+            raise ProtocolError(
+                "bad_message",
+                f"the first message must be session.start or session.resume, not {message.type}",
+                re=message.id,
+                close_code=4400,
+            )
+
+    def _resume(self, message: m.SessionResume) -> None:
+        principal = self._gate.principal(message.token)
+        session = self._hub.find(message.session, principal)
+        missed = session.missed(message.last_seq) if session is not None else None
+        if session is None or missed is None:
+            reason = (
+                "this server does not know the session"
+                if session is None
+                else "what came after last_seq is no longer kept"
+            )
+            self._session = self._hub.open(message, principal, self._outbox)
+            self._outbox.push(self._ready(m.SessionReset, reason=reason))
+            return
+        older = self._hub.attach(session, self._outbox)
+        if older is not None:
+            older.replace()
+        self._session = session
+        self._outbox.push(to_frame(m.SessionResumed(session=session.info.id)))
+        for frame in missed:
+            self._outbox.push(frame)
+
+    async def _one(self, data: str | bytes) -> bool:
+        """Handle one message; returns whether the session has ended."""
+        session = self._session
+        assert session is not None
+        if not self._rate.take():
+            self._refused += 1
+            raise ProtocolError(
+                "rate_limited",
+                f"more than {self._limits.messages_per_s:g} messages per second; send fewer",
+                retryable=True,
+                close_code=4429 if self._refused > REFUSALS else None,
+            )
+        self._refused = 0
+        message = self._parse(data)
+        if isinstance(message, m.SessionStart | m.SessionResume):
+            raise ProtocolError(
+                "bad_message", "the session is open already; end it first", re=message.id
+            )
+        if isinstance(message, m.SessionEnd):
+            self._ended = True
+            await self._hub.end(session)
+            return True
+        try:
+            answer = await handle(session, message)
+        except ProtocolError as err:
+            err.re = message.id
+            if isinstance(message, m.TurnStart):
+                err.turn = message.turn
+            raise
+        if answer is not None:
+            self._outbox.push(answer)
+        return False
+
+    def _parse(self, data: str | bytes) -> m.ClientMessage:
+        return parse(data, self._limits.message_bytes)
+
+    def _ready(self, model: type[m.SessionReady], **more: str) -> str:
+        session = self._session
+        assert session is not None
+        limits = self._limits
+        ready = model(
+            session=session.info.id,
+            server=m.ServerInfo(name="palaver", version=__version__),
+            capabilities=sorted(session.info.capabilities),
+            limits=m.LimitsInfo(
+                message_bytes=limits.message_bytes,
+                turns=limits.turns,
+                queue=limits.queue,
+                resume_ms=limits.resume_ms,
+                silence_ms=limits.silence_ms,
+            ),
+            **more,  # type: ignore[arg-type]  # `reason` of a reset
+        )
+        return to_frame(ready)
+
+    def _error(self, err: ProtocolError) -> None:
+        self._outbox.push(
+            to_frame(
+                m.Error(
+                    code=err.code,  # type: ignore[arg-type]  # a code of the protocol, tested
+                    message=err.message[:1_000],
+                    re=err.re,
+                    turn=err.turn,
+                    retryable=err.retryable,
+                )
+            )
+        )
+
+    async def _write(self) -> None:
+        try:
+            await self._outbox.run()
+        except ConnectionError:
+            return
+        if self._outbox.overflowed:
+            log.warning("a client does not read; it is disconnected")
+            await self.close(4413, "does not read")
+            self._abort()
+        elif self._outbox.replaced:
+            await self.close(4409, "resumed elsewhere")
+
+    def _abort(self) -> None:
+        """Cut a connection whose client takes nothing, not even a close."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,213 @@
+"""From a world folder to the parts of a gateway: settings, trust, plugins, backends, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from palaver import builtin
+from palaver.chain.backend import Backend, BackendContext, BackendSettings, BackendType
+from palaver.config.load import load_settings, parse_backend
+from palaver.config.models import Settings
+from palaver.errors import ConfigError, WorldError
+from palaver.gateway import Parts
+from palaver.memory.sqlite import SqliteMemory
+from palaver.plugins import Plugins, make_plugin_manager
+from palaver.world.loader import load_world
+from palaver.world.trust import TrustStore, restrict_untrusted
+from palaver.world.watch import WorldStore
+
+__all__ = ["DEFAULT_WORLD", "Located", "locate", "prepare"]
+
+log = logging.getLogger("palaver.startup")
+
+DEFAULT_WORLD = "body-broker"
+"""The example world that is served where no world is named and the folder is none."""
+DETECT_S = 1.0
+"""Time to look for a model server on this machine, in seconds, for each type."""
+DETECTED = "local"
+"""Name of a backend that was found; the shipped tiers ask for it."""
+TOML = "palaver.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A world that was found.
+
+    Attributes:
+        folder: Its folder.
+        shipped: Whether it came with an installed plugin, which is trusted like the plugin.
+    """
+
+    folder: Path
+    shipped: bool
+
+
+def locate(world: str | Path | None, plugins: Plugins) -> Located:
+    """Find a world by folder or by the name of an example.
+
+    Args:
+        world: A folder, the name of an example world, or None for the current folder if it is a
+            world, else the default example.
+        plugins: The plugins, which bring the examples.
+
+    Raises:
+        WorldError: There is no such world; the message names those there are.
+    """
+    if world is None:
+        here = Path.cwd()
+        if (here / TOML).is_file() or (here / "personas").is_dir():
+            return Located(here, shipped=False)
+        world = DEFAULT_WORLD
+    folder = Path(world)
+    if folder.is_dir():
+        shipped = folder.resolve() in {known.resolve() for known in plugins.worlds.values()}
+        return Located(folder.resolve(), shipped)
+    found = plugins.worlds.get(str(world))
+    if found is not None:
+        return Located(found, shipped=True)
+    known = ", ".join(sorted(plugins.worlds)) or "none are installed"
+    raise WorldError(
+        f"there is no folder {str(world)!r}, and no example world of that name ({known}); "
+        "give a folder, or make one with `palaver init DIR`"
+    )
+
+
+def data_folder(located: Located, environ: Mapping[str, str]) -> Path:
+    """Return the folder for what the server writes, and make it.
+
+    It is `data` in a world of one's own; for a shipped world, or one that cannot be written to,
+    a folder of the user's. `PALAVER_DATA_DIR` names another one.
+    """
+    named = environ.get("PALAVER_DATA_DIR")
+    own = Path(platformdirs.user_data_dir("palaver")) / "worlds" / located.folder.name
+    if named:
+        folder = Path(named)
+    elif located.shipped or not os.access(located.folder, os.W_OK):
+        folder = own
+    else:
+        folder = located.folder / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def prepare(
+    world: str | Path | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    backend_types: Iterable[BackendType] = (),
+    trust: TrustStore | None = None,
+) -> Parts:
+    """Read a world and everything around it.
+
+    Args:
+        world: A folder or the name of an example world; see `locate`.
+        overrides: Settings by dotted key that come before file and environment, such as
+            `{"server.port": 0}`.
+        environ: The environment; the process's by default.
+        backend_types: Types besides those of plugins, for tests and programs.
+        trust: Which worlds are trusted; the user's list by default.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+        WorldError: The world is not there.
+    """
+    environ = os.environ if environ is None else environ
+    trust = trust or TrustStore()
+    first = make_plugin_manager(world_plugins=None, environ=environ)
+    located = locate(world, first)
+    trusted = located.shipped or trust.is_trusted(located.folder)
+    file = located.folder / TOML
+    settings = load_settings(
+        file if file.is_file() else None, environ=environ, overrides=overrides or {}
+    )
+    notes: list[str] = []
+    if not trusted:
+        settings, left_out = restrict_untrusted(settings)
+        notes.extend(left_out)
+        if any((located.folder / "plugins").glob("*.py")):
+            notes.append(
+                f"{located.folder.name} is not trusted: its plugins do not run. Read them, then "
+                f"run `palaver trust {located.folder}`"
+            )
+    plugins = make_plugin_manager(
+        world_plugins=located.folder / "plugins" if trusted else None,
+        block=settings.plugins.get("block", []),
+        environ=environ,
+    )
+    plugins.manager.register(builtin, "palaver")
+    types = {kind.name: kind for kind in (*plugins.backend_types.values(), *backend_types)}
+    snapshot = await asyncio.to_thread(
+        load_world, located.folder, plugins.template_folders, trusted=trusted
+    )
+    worlds = WorldStore(snapshot, plugins.template_folders)
+    folder = data_folder(located, environ)
+    context = BackendContext(folder, lambda: worlds.current.adapters, log.info)
+    backends = _backends(settings, types, context, file)
+    if settings.server.detect and all(kind.instant for _, kind in backends.values()):
+        backends.update(await _detect(types, context, notes))
+    memory = SqliteMemory(
+        settings.memory.path or folder / "memory.sqlite3", keep=settings.memory.keep
+    )
+    return Parts(
+        settings=settings,
+        worlds=worlds,
+        plugins=plugins,
+        backends=backends,
+        memory=memory,
+        data_dir=folder,
+        notes=notes,
+    )
+
+
+def _backends(
+    settings: Settings,
+    types: Mapping[str, BackendType],
+    context: BackendContext,
+    file: Path,
+) -> dict[str, tuple[Backend, BackendType]]:
+    """Make the configured backends; the instant ones are there without being configured."""
+    backends: dict[str, tuple[Backend, BackendType]] = {}
+    for name, table in settings.backends.items():
+        kind = types.get(str(table.get("type")))
+        if kind is None:
+            known = ", ".join(sorted(types)) or "none; install a plugin such as palaver-static"
+            raise ConfigError(
+                f"there is no backend type {table.get('type')!r}; there are: {known}",
+                file=file,
+                key=f"backends.{name}.type",
+            )
+        parsed = parse_backend(name, table, kind, file=file)
+        backends[name] = (kind.create(name, parsed, context), kind)
+    for kind in types.values():
+        if kind.instant and kind.name not in backends:
+            parsed = kind.settings(type=kind.name)
+            backends[kind.name] = (kind.create(kind.name, parsed, context), kind)
+    return backends
+
+
+async def _detect(
+    types: Mapping[str, BackendType], context: BackendContext, notes: list[str]
+) -> dict[str, tuple[Backend, BackendType]]:
+    """Look for a model server on this machine; the first type that finds one is used."""
+    for kind in types.values():
+        if kind.detect is None:
+            continue
+        try:
+            async with asyncio.timeout(DETECT_S):
+                found: BackendSettings | None = await kind.detect()
+        except Exception as err:
+            log.debug("looking for %s: %r", kind.name, err)
+            continue
+        if found is not None:
+            notes.append(f"found a {kind.name} server on this machine; it is used as {DETECTED!r}")
+            return {DETECTED: (kind.create(DETECTED, found, context), kind)}
+    return {}
