@@ -1,3 +1,54 @@
-"""A backend that streams from vLLM model servers."""
+"""A backend that streams from vLLM model servers, with a LoRA adapter for each NPC type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from palaver.chain.backend import BackendContext, BackendType
+from palaver.hookspecs import hookimpl
+from palaver_vllm.config import VllmSettings
+
+if TYPE_CHECKING:
+    import click
+
+    from palaver_vllm.backend import VllmBackend
 
 __version__ = "0.1.0"
+
+__all__ = ["VllmSettings", "__version__"]
+
+
+def _create(name: str, settings: VllmSettings, context: BackendContext) -> VllmBackend:
+    # The HTTP client takes its time to import, and most commands need none.
+    from palaver_vllm.backend import VllmBackend
+
+    return VllmBackend(name, settings, context)
+
+
+async def _detect() -> VllmSettings | None:
+    from palaver_vllm.detect import detect
+
+    return await detect()
+
+
+@hookimpl
+def palaver_register_backends(register: Callable[[BackendType], None]) -> None:
+    """Offer the type `vllm`."""
+    register(
+        BackendType(
+            "vllm",
+            VllmSettings,
+            _create,
+            detect=_detect,
+            summary="Streams from vLLM servers, with a LoRA adapter for each NPC type.",
+        )
+    )
+
+
+@hookimpl
+def palaver_register_commands(register: Callable[[click.Command], None]) -> None:
+    """Add `palaver vllm`."""
+    from palaver_vllm.cli import vllm
+
+    register(vllm)
