@@ -324,17 +324,16 @@ async def test_a_gap_is_resumed(server: FakeServer) -> None:
 
 
 async def test_reset_tells_the_server_everything_again(server: FakeServer) -> None:
-    """A new session is told the NPCs, players, facts, actions and save of the old one, first."""
+    """A new session is told the save, NPCs, players, facts and actions of the old one, first."""
 
     async def first(peer: Peer) -> None:
         await welcome(peer)
 
     async def second(peer: Peer) -> None:
-        await peer.expect("session.resume")
+        assert (await peer.expect("session.resume"))["save"] == "slot 1"
         await peer.ready("session.reset", "s2", reason="another gateway")
-        state = [await peer.receive() for _ in range(8)]
+        state = [await peer.receive() for _ in range(7)]
         assert [message["type"] for message in state] == [
-            "save.mark",
             "npc.upsert",
             "player.upsert",
             "facts.update",
@@ -343,13 +342,13 @@ async def test_reset_tells_the_server_everything_again(server: FakeServer) -> No
             "actions.set",
             "actions.set",
         ]
-        assert state[1]["npc"] == "vlad"
-        assert state[1]["zone"] == "tower"
-        assert state[3]["npc"] == "vlad"
-        assert state[3]["set"] == {"hunger": 7, "name": None}
-        assert state[5]["set"] == {"day": 2}
-        assert state[6]["actions"][0]["name"] == "open_door"
-        assert state[7]["npc"] == "vlad"
+        assert state[0]["npc"] == "vlad"
+        assert state[0]["zone"] == "tower"
+        assert state[2]["npc"] == "vlad"
+        assert state[2]["set"] == {"hunger": 7, "name": None}
+        assert state[4]["set"] == {"day": 2}
+        assert state[5]["actions"][0]["name"] == "open_door"
+        assert state[6]["npc"] == "vlad"
         turn = await peer.expect("turn.start")
         await peer.accept(turn, 1)
         await peer.done(turn, 2, "")

@@ -104,6 +104,7 @@ class Link:
         last_seq: The last `seq` that was received.
         connected: Set while there is a connection.
         problem: Why there is none, or None.
+        save: The memory branch the session is on, or None for the game's last one.
     """
 
     def __init__(self, target: Target, outbox: Outbox, receiver: Receiver) -> None:
@@ -111,6 +112,7 @@ class Link:
         self.last_seq = 0
         self.connected = asyncio.Event()
         self.problem: ServerError | None = None
+        self.save: str | None = target.start.get("save")
         self._target, self._outbox, self._receiver = target, outbox, receiver
         self._socket: ClientConnection | None = None
         self._closing = False
@@ -207,6 +209,9 @@ class Link:
                 "session": self.ready.session,
                 "last_seq": self.last_seq,
             }
+            if self.save is not None:
+                # Not `save.mark`, which would fork the branch once more.
+                start["save"] = self.save
         await socket.send(encode(start))
         _, answer = _parse(await socket.recv())
         if isinstance(answer, Error):

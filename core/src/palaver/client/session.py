@@ -147,7 +147,7 @@ class Session:
                     raise self._over.with_traceback(None)
                 request = self._outbox.request(
                     message,
-                    on_done=None if turn is not None else self._state.note,
+                    on_done=None if turn is not None else self._note,
                     turn=turn,
                     starts_turn=starts_turn,
                 )
@@ -172,6 +172,13 @@ class Session:
                 raise ConnectionLost(f"not handled within {self._timeout_s} s: {reason}") from error
             raise
         sent.done.result()
+
+    def _note(self, message: dict[str, Any]) -> None:
+        """Keep what a new session would have to be told."""
+        if message["type"] == "save.mark":
+            self._link.save = message["save"]
+        else:
+            self._state.note(message)
 
     def _abandon(self, turn: str | None) -> None:
         cancel = {"type": "turn.cancel", "turn": turn, "heard": ""}

@@ -16,21 +16,19 @@ _ROOM_BYTES = 1_000
 
 @dataclass(slots=True)
 class State:
-    """NPCs, players, facts, actions and the save, as they are now.
+    """NPCs, players, facts and actions, as they are now.
 
     Attributes:
         npcs: Fields of `npc.upsert` by NPC, without the facts.
         players: Fields of `player.upsert` by player, without the facts.
         facts: Facts by what they are of: `("npc", id)`, `("player", id)` or `("game", "")`.
         actions: Declared actions by NPC, None for all.
-        save: The memory branch, or None for the one of the session's start.
     """
 
     npcs: dict[str, dict[str, Any]] = field(default_factory=dict)
     players: dict[str, dict[str, Any]] = field(default_factory=dict)
     facts: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     actions: dict[str | None, list[Any]] = field(default_factory=dict)
-    save: str | None = None
 
     def note(self, message: dict[str, Any]) -> None:
         """Take in a message that the server has handled."""
@@ -48,8 +46,6 @@ class State:
             self._merge(_target(message), message.get("set") or {}, message.get("unset") or [])
         elif kind == "actions.set":
             self.actions[message.get("npc")] = message["actions"]
-        elif kind == "save.mark":
-            self.save = message["save"]
 
     def _merge(self, key: tuple[str, str], changes: dict[str, Any], unset: list[str]) -> None:
         # As the server does it: first what goes, then what comes.
@@ -64,8 +60,6 @@ class State:
         Args:
             message_bytes: Largest message of the new session; facts are split to fit.
         """
-        if self.save is not None:
-            yield {"type": "save.mark", "save": self.save}
         yield from self.npcs.values()
         yield from self.players.values()
         for key, facts in self.facts.items():
