@@ -75,7 +75,5 @@ def trim(prompt: Prompt, max_chars: int) -> tuple[Prompt, Sequence[str]]:
 def _cut_longest(kept: list[Section], excess: int) -> tuple[list[Section], str]:
     longest = max(kept, key=lambda section: len(section.text))
     text = longest.text[: max(1, len(longest.text) - excess)]
-    cut = Section(
-        longest.name, longest.role, text, longest.priority, longest.source, longest.place
-    )
+    cut = Section(longest.name, longest.role, text, longest.priority, longest.source, longest.place)
     return [cut if section is longest else section for section in kept], longest.name

@@ -261,6 +261,7 @@ class _Connection:
                 queue=limits.queue,
                 resume_ms=limits.resume_ms,
                 silence_ms=limits.silence_ms,
+                messages_per_s=limits.messages_per_s,
             ),
             **more,  # type: ignore[arg-type]  # `reason` of a reset
         )

@@ -101,7 +101,7 @@ class Reply:
             text = text.lstrip()
             if not text:
                 return
-        if text[-1] <= " ":
+        if text[-1].isspace():
             shown = text.rstrip()
             if not shown:
                 self._space += text

@@ -1,0 +1,129 @@
+"""Inline tags become events, and none ever reaches the player."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from palaver.actions import DeclaredAction
+from palaver.testing.turns import make_turn
+from palaver.turn.events import Action, Emotion, Event, Stop, Text
+from palaver.turn.model import Turn
+from palaver.turn.tags import MAX_ACTIONS, MAX_TAG_CHARS, TagFilter
+
+GIVE = DeclaredAction(
+    "give",
+    "Gives something.",
+    {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"]},
+)
+WAVE = DeclaredAction("wave", "Waves.", {})
+ACTIONS = {"give": GIVE, "wave": WAVE}
+
+
+def run(pieces: list[str], turn: Turn | None = None) -> list[Event]:
+    """Feed pieces of text and return all events, neighbouring texts joined."""
+    tags = TagFilter(turn or make_turn(), ACTIONS, ["hunger"])
+    events = [event for piece in pieces for event in tags.feed(Text(piece))]
+    events += tags.flush()
+    joined: list[Event] = []
+    for event in events:
+        if isinstance(event, Text) and joined and isinstance(joined[-1], Text):
+            joined[-1] = Text(joined[-1].text + event.text)
+        else:
+            joined.append(event)
+    return joined
+
+
+LINE = 'Wait. <feel anger 0.7>Take <do give {"item": "a > b \\"x\\""}> this. <do wave>Go!'
+EVENTS = [
+    Text("Wait. "),
+    Emotion("anger", 0.7),
+    Text("Take "),
+    Action("give", {"item": 'a > b "x"'}, "t1.1"),
+    Text("this. "),
+    Action("wave", {}, "t1.2"),
+    Text("Go!"),
+]
+
+
+@given(st.lists(st.integers(0, len(LINE)), max_size=12))
+def test_tags_are_found_wherever_the_pieces_split(cuts: list[int]) -> None:
+    """The events are the same however the text is cut into pieces."""
+    edges = [0, *sorted(cuts), len(LINE)]
+    pieces = [LINE[a:b] for a, b in zip(edges, edges[1:], strict=False) if a != b]
+    assert run(pieces) == EVENTS
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I <3 you", "a < b and c > d", "<dog>", "<b>bold</b>", "x <doomed> y", "<feeling>", "1 <"],
+)
+def test_other_angle_brackets_pass(text: str) -> None:
+    """Text with a `<` that opens no tag is shown as it is, but for one that ends the reply."""
+    shown = "".join(event.text for event in run(list(text)) if isinstance(event, Text))
+    assert shown == text.removesuffix("<")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Hm. <feel confusion 2>So.", "Hm. So."),
+        ("<do fly>So.", "So."),
+        ("<do give>So.", "So."),
+        ('<do give {"item": 3}>So.', "So."),
+        ("<do give {broken>So.", ""),
+        ("<DO WAVE>So.", "So."),
+        ("So.<do give {", "So."),
+        ("So.</feel></do>", "So."),
+        ("So.<" + "do " + "x" * (MAX_TAG_CHARS + 1), "So."),
+        ('<do give {"item": ' + "[" * 5_000 + "}>So.", ""),
+    ],
+    ids=[
+        "unknown emotion",
+        "undeclared action",
+        "missing argument",
+        "wrong argument",
+        "unclosed brace",
+        "upper case",
+        "cut off",
+        "closing tags",
+        "endless",
+        "deeply nested",
+    ],
+)
+def test_a_tag_that_cannot_be_used_is_dropped_and_noted(text: str, shown: str) -> None:
+    """What is no use to the engine is never shown to the player either."""
+    turn = make_turn()
+    events = run([text], turn)
+    assert "".join(event.text for event in events if isinstance(event, Text)) == shown
+    assert not any(isinstance(event, Action) for event in events) or turn.trace == []
+
+
+def test_intensity_is_bounded_and_optional() -> None:
+    """An intensity above 1 is 1, and none at all is 1 too."""
+    assert run(["<feel joy 7>a", "<feel HUNGER>b"]) == [
+        Emotion("joy", 1.0),
+        Text("a"),
+        Emotion("hunger", 1.0),
+        Text("b"),
+    ]
+
+
+def test_a_model_that_repeats_itself_is_bounded() -> None:
+    """Only so many actions are taken from one reply."""
+    events = run(["<do wave>" * 50])
+    assert len([event for event in events if isinstance(event, Action)]) == MAX_ACTIONS
+
+
+def test_other_events_pass() -> None:
+    """Events of other filters are not touched."""
+    stop = Stop("enough")
+    assert list(TagFilter(make_turn(), {}).feed(stop)) == [stop]
+
+
+@given(st.lists(st.text(alphabet="<do feljoywav {}\":>/", max_size=30), max_size=8))
+def test_no_tag_is_ever_shown(pieces: list[str]) -> None:
+    """Whatever a model writes, nothing that reads as a tag is shown."""
+    shown = "".join(event.text for event in run([p for p in pieces if p]) if isinstance(event, Text))
+    assert "<do " not in shown
+    assert "<feel " not in shown
