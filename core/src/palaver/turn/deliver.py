@@ -1,5 +1,7 @@
 """Sixth step: events become messages, and the turn keeps account of what was shown."""
 
+# ruff: noqa: RUF001  # quotation marks
+
 from __future__ import annotations
 
 import json

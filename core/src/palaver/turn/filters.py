@@ -4,6 +4,8 @@ What never waits runs as plain calls, once per event. From the first filter that
 task takes over and passes whole sentences on.
 """
 
+# ruff: noqa: RUF001  # marks of many languages look alike
+
 from __future__ import annotations
 
 import asyncio

@@ -148,9 +148,7 @@ class Pipeline:
         return entry is not None and entry.type.instant
 
     def _runner(self, turn: Turn, reply: Reply) -> ChainRunner:
-        return ChainRunner(
-            turn, turn.prompt, self._entries, reply, self._filters_for(turn, reply)
-        )
+        return ChainRunner(turn, turn.prompt, self._entries, reply, self._filters_for(turn, reply))
 
     def _filters_for(self, turn: Turn, reply: Reply) -> Callable[[], FilterChain]:
         def make() -> FilterChain:

@@ -5,10 +5,12 @@ at the full-width marks of Chinese and Japanese, the Hindi danda and the like at
 break. Abbreviations, initials and decimals do not end one.
 """
 
+# ruff: noqa: RUF001  # marks of many languages look alike
+
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 __all__ = ["ENDINGS", "Sentence", "SentenceSplitter"]
 
@@ -26,7 +28,8 @@ _ABBREVIATIONS = frozenset(
 _WORD_BEFORE = re.compile(r"([^\s\"'“‘«(\[]+)\.$")
 
 
-class Sentence(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sentence:
     """One whole sentence.
 
     Attributes:

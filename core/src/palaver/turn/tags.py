@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from palaver.turn.events import EMOTIONS, Action, Emotion, Event, Text
 
@@ -135,20 +135,27 @@ class TagFilter:
             self._turn.note(f"an action nobody declared was dropped: {inner[:60]!r}")
             return None
         rest = inner[match.end() :].strip()
-        try:
-            args = json.loads(rest) if rest else {}
-        except (ValueError, RecursionError):
-            args = None
-        problem = "its arguments are not a JSON object"
-        if isinstance(args, dict):
-            problem = declared.problem(args) or ""
+        args = _json_object(rest) if rest else {}
+        if args is None:
+            problem: str | None = "its arguments are not a JSON object"
+        else:
+            problem = declared.problem(args)
         if self._calls >= MAX_ACTIONS:
             problem = f"more than {MAX_ACTIONS} actions in one reply"
-        if problem:
-            self._turn.note(f"the action {declared.name} was dropped: {problem[:200]}")
+        if problem is not None or args is None:
+            self._turn.note(f"the action {declared.name} was dropped: {(problem or "")[:200]}")
             return None
         self._calls += 1
         return Action(declared.name, args, f"{self._turn.id}.{self._calls}")
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    """Return a JSON object, or None if the text is none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _might_open(data: str, start: int) -> bool:

@@ -1,0 +1,266 @@
+"""Every turn gets words in character, in time, and a trail that says who spoke and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from palaver.chain.attempt import Entry
+from palaver.chain.backend import BackendType, Finish
+from palaver.chain.runner import ChainRunner
+from palaver.config.models import Tier
+from palaver.errors import BackendOverloaded, BackendUnavailable, StreamBroken
+from palaver.prompt.sections import Place, Prompt, Section
+from palaver.testing import UNIT_S
+from palaver.testing.scripted import Pause, ScriptedBackend, ScriptedSettings
+from palaver.testing.turns import make_persona, make_turn
+from palaver.turn.deliver import Reply
+from palaver.turn.events import Event, Stop, Text
+from palaver.turn.filters import FilterChain
+from palaver.turn.model import Turn
+
+UNIT_MS = int(UNIT_S * 1000)
+FOREVER = 3_600_000 / UNIT_MS
+PROMPT = Prompt([Section("identity", "system", "You are a test.", 100, "test", Place.STABLE)])
+
+
+class Sink:
+    """Keeps the deltas of a turn."""
+
+    capabilities: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        self.frames: list[str] = []
+
+    def emit(self, head: str, tail: str) -> None:
+        self.frames.append(head + "0" + tail)
+
+
+def tier(chain: Sequence[str], **limits: Any) -> Tier:
+    """Return a tier whose limits are generous unless a test says otherwise."""
+    return Tier.model_validate({"chain": list(chain), "first_token_ms": 60_000, **LONG, **limits})
+
+
+LONG = {"first_text_ms": 120_000, "stall_ms": 60_000, "total_ms": 300_000}
+
+
+async def speak(
+    *backends: ScriptedBackend,
+    instant: Sequence[str] = ("static",),
+    filters: Sequence[Any] = (),
+    turn: Turn | None = None,
+    **limits: Any,
+) -> Turn:
+    """Run a chain of these backends and return its turn."""
+    names = [backend.name for backend in backends]
+    turn = turn or make_turn(persona=make_persona(last_words="Farewell."))
+    turn.tier = tier(names or ["none"], **limits)
+    now = asyncio.get_running_loop().time()
+    turn.accepted_at = now
+    turn.first_text_at = now + turn.tier.first_text_ms / 1000
+    turn.ends_at = now + turn.tier.total_ms / 1000
+    entries = {
+        backend.name: Entry(
+            backend,
+            BackendType(
+                "scripted", ScriptedSettings, lambda *_: backends[0], backend.name in instant
+            ),
+        )
+        for backend in backends
+    }
+    reply = Reply(turn, Sink(), asyncio.get_running_loop().time)
+
+    def make() -> FilterChain:
+        return FilterChain(turn, [("test", one) for one in filters], reply.show, 1.0)
+
+    before = asyncio.all_tasks()
+    try:
+        await ChainRunner(turn, PROMPT, entries, reply, make).run(names)
+    finally:
+        turn.result.text = reply.text
+        assert asyncio.all_tasks() == before, "the chain left a task behind"
+    return turn
+
+
+def trail(turn: Turn) -> list[tuple[str, str]]:
+    """Return the trail without times and reasons."""
+    return [(attempt.backend, attempt.outcome) for attempt in turn.result.trail]
+
+
+async def test_the_first_backend_speaks() -> None:
+    """A backend that works is the only one that is asked."""
+    local = ScriptedBackend(
+        "local",
+        [
+            "Good ",
+            "evening.",
+            Finish(model="m", adapter="a@1", prompt_tokens=9, completion_tokens=2),
+        ],
+    )
+    static = ScriptedBackend("static", "Hm.")
+    turn = await speak(local, static)
+    assert turn.result.text == "Good evening."
+    assert trail(turn) == [("local", "served")]
+    served = turn.result.served_by
+    assert (served.backend, served.model, served.adapter) == ("local", "m", "a@1")
+    assert (turn.result.usage.prompt_tokens, turn.result.usage.completion_tokens) == (9, 2)
+    assert static.calls == []
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        ([BackendUnavailable("local", "connection refused")], "failed"),
+        ([BackendOverloaded("local", "queue full", status_code=503)], "refused"),
+        ([StreamBroken("local", "no end")], "failed"),
+        ([ValueError("a bug")], "failed"),
+        ([], "failed"),
+        ([Finish()], "failed"),
+        (["   ", Finish()], "failed"),
+    ],
+    ids=["unavailable", "refused", "broken", "bug", "nothing", "empty", "blank"],
+)
+async def test_a_failure_hands_over(script: list[Any], outcome: str) -> None:
+    """Whatever goes wrong before the first text, the next backend speaks at once."""
+    turn = await speak(ScriptedBackend("local", script), ScriptedBackend("fast", "I am here."))
+    assert turn.result.text == "I am here."
+    assert trail(turn) == [("local", outcome), ("fast", "served")]
+    assert turn.result.status == "completed"
+
+
+async def test_a_late_backend_is_replaced_and_closed() -> None:
+    """One that misses its first token is dropped, down to its stream."""
+    local = ScriptedBackend("local", [Pause(FOREVER), "Too late."])
+    turn = await speak(
+        local,
+        ScriptedBackend("fast", "In time."),
+        first_token_ms={"local": UNIT_MS, "fast": 60_000},
+    )
+    assert turn.result.text == "In time."
+    assert trail(turn) == [("local", "late"), ("fast", "served")]
+    assert local.calls[0].closed_early
+
+
+async def test_static_speaks_before_the_first_text_is_due() -> None:
+    """However slow the others are, the first text comes in time."""
+    hang = [Pause(FOREVER)]
+    turn = await speak(
+        ScriptedBackend("local", hang),
+        ScriptedBackend("fast", hang),
+        ScriptedBackend("premium", hang),
+        ScriptedBackend("static", "Hm."),
+        first_text_ms=30 + 4 * UNIT_MS,
+        first_token_ms=3 * UNIT_MS,
+    )
+    assert turn.result.text == "Hm."
+    assert trail(turn)[0] == ("local", "late")
+    assert trail(turn)[-1] == ("static", "served")
+    assert ("premium", "skipped") in trail(turn)
+
+
+async def test_last_words_when_everything_fails() -> None:
+    """Even without static the character says something of its own."""
+    turn = await speak(ScriptedBackend("local", [BackendUnavailable("local", "down")]))
+    assert turn.result.text == "Farewell."
+    assert trail(turn) == [("local", "failed"), ("last_words", "served")]
+    assert turn.result.served_by.backend == "last_words"
+
+
+async def test_last_words_when_nothing_is_configured() -> None:
+    """A chain of names nobody configured still answers."""
+    turn = await speak()
+    assert turn.result.text == "Farewell."
+
+
+@pytest.mark.parametrize(
+    "end",
+    [[StreamBroken("local", "cut")], [Pause(FOREVER)]],
+    ids=["dies", "stalls"],
+)
+async def test_a_line_that_breaks_off_is_rescued(end: list[Any]) -> None:
+    """What was shown stays, the open sentence is closed, and the next backend goes on."""
+    local = ScriptedBackend("local", ["Come closer and I", *end])
+    static = ScriptedBackend("static", "Never mind.")
+    turn = await speak(local, static, stall_ms=3 * UNIT_MS)
+    assert turn.result.text == "Come closer and I… Never mind."
+    assert trail(turn) == [("local", "died"), ("static", "served")]
+    assert turn.result.status == "rescued"
+    assert static.requests[0].shown == "Come closer and I…"
+
+
+async def test_a_reply_that_never_ends_is_cut() -> None:
+    """The whole reply has a limit too."""
+    drip = ["word ", *([Pause(1), "word "] * 2_000)]
+    turn = await speak(
+        ScriptedBackend("local", drip), ScriptedBackend("static", "Enough."), total_ms=5 * UNIT_MS
+    )
+    assert turn.result.text.endswith("… Enough.")
+    assert trail(turn) == [("local", "died"), ("static", "served")]
+
+
+async def test_a_reply_cut_by_length_is_truncated() -> None:
+    """The open sentence is closed and the status says so."""
+    turn = await speak(ScriptedBackend("local", ["Once upon a", Finish(reason="length")]))
+    assert turn.result.text == "Once upon a…"
+    assert turn.result.status == "truncated"
+
+
+async def test_a_filter_that_stops_ends_the_stream() -> None:
+    """Nothing more is generated once a filter has ended the line."""
+
+    class StopAtSecret:
+        def feed(self, event: Event) -> tuple[Event, ...]:
+            if isinstance(event, Text) and "secret" in event.text:
+                return (Stop("a secret"),)
+            return (event,)
+
+        def flush(self) -> tuple[Event, ...]:
+            return ()
+
+    local = ScriptedBackend("local", ["I know. ", Pause(1), "The secret is", Pause(FOREVER)])
+    turn = await speak(local, filters=[StopAtSecret()])
+    assert turn.result.text == "I know."
+    assert trail(turn) == [("local", "served")]
+    assert local.calls[0].closed_early
+
+
+async def test_cancelling_reaches_the_backend() -> None:
+    """A cancelled turn closes the stream it was reading."""
+    local = ScriptedBackend("local", ["Once ", asyncio.Event()])
+    task = asyncio.create_task(speak(local))
+    call = await local.called()
+    await asyncio.sleep(UNIT_S)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(call.ended.wait(), 5)
+    assert call.closed_early
+
+
+async def test_the_prompt_is_trimmed_to_the_backend() -> None:
+    """A backend with a small context gets a shorter prompt, and the trace says what went."""
+    local = ScriptedBackend(
+        "local", "Yes.", settings=ScriptedSettings(type="scripted", context_tokens=160)
+    )
+    long = Section("examples", "system", "x" * 1_000, 40, "test", Place.STABLE)
+    PROMPT.sections.append(long)
+    try:
+        turn = await speak(local)
+    finally:
+        PROMPT.sections.remove(long)
+    assert [message.content for message in local.requests[0].messages] == ["You are a test."]
+    assert turn.trace == ["the prompt for local left out: examples"]
+
+
+async def test_sampling_is_the_personas_within_the_tier() -> None:
+    """The persona's sampling counts, its length only within the tier's limit."""
+    persona = make_persona(sampling={"temperature": 0.3, "max_tokens": 500, "stop": ["\n"]})
+    local = ScriptedBackend("local", "Yes.")
+    await speak(local, turn=make_turn(persona=persona, seed=7, priority="ambient"), max_tokens=50)
+    request = local.requests[0]
+    assert request.sampling.temperature == 0.3
+    assert request.sampling.max_tokens == 50
+    assert request.sampling.stop == ("\n",)
+    assert (request.seed, request.priority) == (7, 2)
