@@ -310,6 +310,11 @@ class FakeVllm:
                     400,
                     "Cannot set both `continue_final_message` and `add_generation_prompt` to True.",
                 )
+        for field in ("temperature", "top_p", "max_tokens", "seed"):
+            if not isinstance(body.get(field), int | float | None):
+                raise FakeError(
+                    400, f"Input should be a valid number: {field}", "Bad Request", f"body.{field}"
+                )
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
             raise FakeError(400, "Field required", param="messages")

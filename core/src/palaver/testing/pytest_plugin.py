@@ -21,10 +21,33 @@ if TYPE_CHECKING:
     from palaver.testing.fake_vllm import FakeVllm
     from palaver.testing.scripted import ScriptedBackend
 
-__all__ = ["fake_vllm", "scripted_backend"]
+__all__ = ["fake_vllm", "pytest_collection_modifyitems", "pytest_configure", "scripted_backend"]
 
 # The contract asserts in our own module; this makes its failures as readable as a test's.
-pytest.register_assert_rewrite("palaver.testing.contract")
+pytest.register_assert_rewrite("palaver.testing.contract", "palaver.testing.contract_lab")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the contract's marker known, so that `--strict-markers` accepts it."""
+    config.addinivalue_line(
+        "markers", "contract_needs(*abilities): what a lab must bring about for this test"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the contract's tests that a lab cannot do: they are no tests of that backend."""
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        marker = item.get_closest_marker("contract_needs")
+        needs = set(marker.args) if marker else set()
+        if "how" in getattr(item, "fixturenames", ()) and hasattr(item, "callspec"):
+            needs.add(item.callspec.params["how"])
+        can = getattr(getattr(item, "cls", None), "can", None)
+        (kept if can is None or needs <= can else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
 
 
 @pytest.fixture

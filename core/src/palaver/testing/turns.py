@@ -1,6 +1,6 @@
-"""Turns for tests of plugins and of the pipeline's steps, without a world on disk.
+"""Turns and requests for tests of plugins and of the pipeline's steps, without a world on disk.
 
-    turn = make_turn("Good evening.", persona=make_persona("vampire"))
+turn = make_turn("Good evening.", persona=make_persona("vampire"))
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from palaver.chain.backend import GenerateRequest, Sampling
 from palaver.config.models import Tier
 from palaver.game import Npc, Player
+from palaver.prompt.sections import Message
 from palaver.turn.model import Turn
 from palaver.world.lines import Line
 from palaver.world.persona import FrontMatter, Persona
 from palaver.world.world import World
 
-__all__ = ["FixedTemplate", "make_persona", "make_turn", "make_world"]
+__all__ = ["FixedTemplate", "make_persona", "make_request", "make_turn", "make_world"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,19 @@ def make_turn(
         text=text,
         **fields,
     )
+
+
+def make_request(text: str = "Who are you?", **fields: Any) -> GenerateRequest:
+    """Return a request for a reply to a text.
+
+    Args:
+        text: What the player says.
+        fields: Further fields of the request; without `sampling` the reply has 24 tokens at most.
+    """
+    identity = "You are Valerius, a vampire. You answer in one sentence."
+    values: dict[str, Any] = {
+        "turn": make_turn(text, persona=make_persona("vampire", blocks=[("identity", identity)])),
+        "messages": [Message("system", identity), Message("user", text)],
+        "sampling": Sampling(max_tokens=24),
+    }
+    return GenerateRequest(**{**values, **fields})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from palaver.errors import BackendRefused, BackendResponseError
+from palaver.errors import BackendRefused, BackendResponseError, ModelNotFound
 from palaver.world.manifest import AdapterManifest
 from palaver_vllm.adapters import Activity, AdapterLoader, Residency
 from palaver_vllm.config import VllmSettings
@@ -126,8 +126,10 @@ class Replica:
         base = next((card for card in bases if wanted in (None, card.id)), None)
         if base is None:
             names = ", ".join(card.id for card in bases) or "nothing"
-            raise BackendResponseError(
-                self._backend, f"{self.url} serves {names}, not {wanted!r}; set `model` to it"
+            raise ModelNotFound(
+                self._backend,
+                wanted or "",
+                f"{self.url} serves {names}, not {wanted!r}; set `model` to what it serves",
             )
         self.known = True
         self._base, self.context_tokens = base.id, base.max_model_len
