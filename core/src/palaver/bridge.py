@@ -1,0 +1,35 @@
+"""What connects one engine: a bridge adds its endpoints to Palaver's one port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from palaver.gateway import Gateway
+
+__all__ = ["Bridge"]
+
+
+class Bridge(Protocol):
+    """One bridge, as a plugin registers it.
+
+    Attributes:
+        name: Its name, such as `luanti`.
+    """
+
+    name: str
+
+    def routes(self, gateway: Gateway) -> Sequence[web.AbstractRouteDef]:
+        """Return the HTTP routes it adds; called once, before the port is open.
+
+        `Host` and `Origin` are checked for them; tokens are the bridge's to check.
+        """
+
+    async def start(self, gateway: Gateway) -> None:
+        """Begin whatever it does besides answering requests."""
+
+    async def close(self) -> None:
+        """End it; safe to call twice."""
