@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ import pluggy
 __all__ = ["HookCall", "call_async", "call_sync", "resolve"]
 
 log = logging.getLogger("palaver.plugins")
+
+TRACE = "PALAVER_TRACE_HOOKS"
+"""Environment variable: with `1`, every call of a plugin is logged with its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,27 @@ def resolve(manager: pluggy.PluginManager, hook: str) -> tuple[HookCall, ...]:
     First those marked `tryfirst`, then the rest in the order of registration, last `trylast`.
     """
     impls = getattr(manager.hook, hook).get_hookimpls()
+    traced = os.environ.get(TRACE) == "1"
     order = sorted(impls, key=lambda impl: (not impl.tryfirst, impl.trylast))
     return tuple(
-        HookCall(hook, impl.plugin_name, impl.function, tuple(impl.argnames))
+        HookCall(
+            hook,
+            impl.plugin_name,
+            _traced(hook, impl) if traced else impl.function,
+            tuple(impl.argnames),
+        )
         for impl in order
         if not (impl.wrapper or impl.hookwrapper)
     )
+
+
+def _traced(hook: str, impl: Any) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        result = impl.function(*arguments)
+        log.info("hook %s: plugin %s returned %.200r", hook, impl.plugin_name, result)
+        return result
+
+    return call
 
 
 def call_sync(

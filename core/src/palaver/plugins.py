@@ -40,8 +40,6 @@ log = logging.getLogger("palaver.plugins")
 GROUP = "palaver"
 ONLY = "PALAVER_PLUGINS"
 """Environment variable: a comma-separated list of the only packages to load."""
-TRACE = "PALAVER_TRACE_HOOKS"
-"""Environment variable: with `1`, every hook call is logged."""
 MAX_FILE_BYTES = 1_000_000
 
 
@@ -174,15 +172,13 @@ def make_plugin_manager(
         world_plugins: The `plugins` folder of a trusted world, or None.
         block: Names that are not loaded.
         environ: The environment; the process's by default. `PALAVER_PLUGINS` limits which
-            packages load, `PALAVER_TRACE_HOOKS=1` logs every hook call.
+            packages load.
     """
     environ = os.environ if environ is None else environ
     manager = pluggy.PluginManager("palaver")
     manager.add_hookspecs(hookspecs)
     for name in block:
         manager.set_blocked(name)
-    if environ.get(TRACE) == "1":
-        _trace(manager)
     plugins = Plugins(manager)
     only = environ.get(ONLY)
     wanted = None if only is None else {name.strip() for name in only.split(",") if name.strip()}
@@ -287,13 +283,6 @@ def _in_words(err: Exception) -> str:
     if isinstance(err, SyntaxError) and err.filename:
         where = f" ({Path(err.filename).name}:{err.lineno})"
     return f"{type(err).__name__}: {err}{where}"
-
-
-def _trace(manager: pluggy.PluginManager) -> None:
-    def before(hook: str, impls: Sequence[Any], arguments: Mapping[str, Any]) -> None:
-        log.info("hook %s: %s", hook, ", ".join(impl.plugin_name for impl in impls) or "nobody")
-
-    manager.add_hookcall_monitoring(before, lambda *_: None)
 
 
 def core_info() -> PluginInfo:

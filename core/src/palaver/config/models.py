@@ -42,7 +42,7 @@ class Token(_Settings):
         if (self.env is None) == (self.sha256 is None):
             raise ValueError("give either `env` or `sha256`")
         if (self.role == "player") != (self.player is not None):
-            raise ValueError("`player` goes with role = \"player\", and only with it")
+            raise ValueError('`player` goes with role = "player", and only with it')
         return self
 
 
@@ -224,9 +224,7 @@ class Settings(_Settings):
     server: Server = Server()
     limits: Limits = Limits()
     memory: MemorySettings = MemorySettings()
-    default_tier: Name = Field(
-        default="elite", description="Tier of a persona that names none."
-    )
+    default_tier: Name = Field(default="elite", description="Tier of a persona that names none.")
     plugins: dict[Literal["block"], list[Name]] = Field(
         default={}, description="`block` lists plugins that are not loaded."
     )
