@@ -150,7 +150,9 @@ async def prepare(
     )
     worlds = WorldStore(snapshot, plugins.template_folders)
     folder = data_folder(located, environ)
-    context = BackendContext(folder, lambda: worlds.current.adapters, log.info)
+    context = BackendContext(
+        folder, lambda: worlds.current.adapters, log.info, lambda: worlds.current
+    )
     backends = _backends(settings, types, context, file)
     if settings.server.detect and all(kind.instant for _, kind in backends.values()):
         backends.update(await _detect(types, context, notes))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from palaver.prompt.sections import Message
     from palaver.turn.model import Turn
     from palaver.world.manifest import AdapterManifest
+    from palaver.world.world import World
 
 __all__ = [
     "Backend",
@@ -187,11 +188,13 @@ class BackendContext:
         data_dir: The world's data folder; it exists.
         adapters: The world's adapter manifests by `name@version`, as they are now.
         report: Logs a line for whoever runs the server.
+        world: The world, as it is now; None where there is none, as in tests.
     """
 
     data_dir: Path
     adapters: Callable[[], Mapping[str, AdapterManifest]]
     report: Callable[[str], None]
+    world: Callable[[], World] | None = None
 
 
 @dataclass(frozen=True, slots=True)
