@@ -18,13 +18,27 @@ except ImportError:  # pragma: no cover  # without it only the plain fixtures wo
     async_fixture = pytest.fixture  # type: ignore[assignment]  # close enough to be collected
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from palaver.testing.fake_engine import FakeEngine
     from palaver.testing.fake_vllm import FakeVllm
     from palaver.testing.scripted import ScriptedBackend
+    from palaver.testing.server import RunningServer
 
-__all__ = ["fake_vllm", "pytest_collection_modifyitems", "pytest_configure", "scripted_backend"]
+__all__ = [
+    "fake_engine",
+    "fake_vllm",
+    "palaver_server",
+    "palaver_world",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "scripted_backend",
+]
 
-# The contract asserts in our own module; this makes its failures as readable as a test's.
-pytest.register_assert_rewrite("palaver.testing.contract", "palaver.testing.contract_lab")
+# These assert in our own modules; this makes their failures as readable as a test's.
+pytest.register_assert_rewrite(
+    "palaver.testing.contract", "palaver.testing.contract_lab", "palaver.testing.fake_engine"
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,3 +79,26 @@ async def fake_vllm() -> AsyncIterator[FakeVllm]:
 
     async with FakeVllm() as server:
         yield server
+
+
+@pytest.fixture
+def palaver_world(tmp_path: Path) -> Path:
+    """A small world folder with the personas `vampire` and `zombie` and one scripted backend."""
+    from palaver.testing.server import write_world
+
+    return write_world(tmp_path / "world")
+
+
+@async_fixture
+async def palaver_server(palaver_world: Path) -> AsyncIterator[RunningServer]:
+    """A server that runs that world; `palaver_server.backend.replies` is what it says."""
+    from palaver.testing.server import running_server
+
+    async with running_server(palaver_world) as running:
+        yield running
+
+
+@async_fixture
+async def fake_engine(palaver_server: RunningServer) -> FakeEngine:
+    """An engine in a session with `palaver_server`, where `vlad` is a vampire."""
+    return await palaver_server.ready(capabilities=["sentence", "emotion", "action"])

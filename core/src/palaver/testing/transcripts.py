@@ -84,7 +84,7 @@ def load(path: Path) -> Transcript:
 
 
 def fill(value: Any, kept: Mapping[str, Any]) -> Any:
-    """Return a value with `$ref` and `$repeat` written out.
+    """Return a value with `$kept` and `$repeat` written out.
 
     Args:
         value: What stands in the transcript.
@@ -95,7 +95,7 @@ def fill(value: Any, kept: Mapping[str, Any]) -> Any:
     if not isinstance(value, dict):
         return value
     match next(iter(value.items()), None):
-        case ("$ref", str(name)) if name in kept:
+        case ("$kept", str(name)) if name in kept:
             return kept[name]
         case ("$repeat", [str(text), int(times)]):
             return text * times
@@ -108,7 +108,7 @@ def matches(expected: Any, got: Any, kept: dict[str, Any]) -> bool:
     Args:
         expected: What stands in the transcript; an object needs at least its fields.
         got: What came.
-        kept: Values by name; `$bind` adds to them.
+        kept: Values by name; `$keep` adds to them.
     """
     if not isinstance(expected, dict):
         if isinstance(expected, list):
@@ -122,10 +122,10 @@ def matches(expected: Any, got: Any, kept: dict[str, Any]) -> bool:
         case ("$any", str(kind)):
             is_flag = isinstance(got, bool)
             return isinstance(got, _KINDS[kind]) and (not is_flag or kind == "boolean")
-        case ("$bind", str(name)):
+        case ("$keep", str(name)):
             kept[name] = got
             return True
-        case ("$ref", str(name)):
+        case ("$kept", str(name)):
             return bool(kept[name] == got)
         case ("$repeat", [str(text), int(times)]):
             return bool(got == text * times)
