@@ -95,12 +95,18 @@ class WorldError(PalaverError):
         file: The file.
         line: Line in it, from 1, or None where the whole file is meant.
         problem: What is wrong and what to write instead.
+        others: What else is wrong with the same file.
     """
 
     def __init__(
-        self, problem: str, *, file: Path | str | None = None, line: int | None = None
+        self,
+        problem: str,
+        *,
+        file: Path | str | None = None,
+        line: int | None = None,
+        others: tuple[WorldError, ...] = (),
     ) -> None:
-        self.problem, self.file, self.line = problem, file, line
+        self.problem, self.file, self.line, self.others = problem, file, line, others
         super().__init__(f"{_where(file, line)}{problem}")
 
 

@@ -1,0 +1,185 @@
+"""Trust: what a world may do beyond being data.
+
+A world from a stranger is data until its owner runs `palaver trust WORLD`. Before that its
+plugins do not run, and neither addresses off this machine nor variables that hold keys are used.
+Trust is bound to a hash of exactly those files that could do harm: `plugins/*.py` and
+`palaver.toml`. When one of them changes, the world is a stranger's again; personas, lines and
+lore may change freely.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from palaver.config.models import Settings
+from palaver.errors import TrustError
+
+__all__ = ["TrustStore", "restrict_untrusted", "world_hash"]
+
+
+def trusted_files(folder: Path) -> list[Path]:
+    """Return the files that trust is about, in the order they are hashed."""
+    files = sorted((folder / "plugins").glob("**/*.py"))
+    toml = folder / "palaver.toml"
+    return [*files, toml] if toml.is_file() else files
+
+
+def world_hash(folder: Path) -> str:
+    """Return the SHA-256 of names and contents of the files that trust is about."""
+    digest = hashlib.sha256()
+    for file in trusted_files(folder):
+        name = file.relative_to(folder).as_posix().encode()
+        content = file.read_bytes()
+        # Lengths in front, so that no two sets of files look alike.
+        digest.update(b"%d %d\n" % (len(name), len(content)) + name + content)
+    return digest.hexdigest()
+
+
+class TrustStore:
+    """The user's list of trusted worlds.
+
+    Args:
+        file: The list; by default `trusted.json` in the user's configuration folder, which
+            `PALAVER_CONFIG_DIR` can name.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        if file is None:
+            folder = os.environ.get("PALAVER_CONFIG_DIR")
+            file = Path(folder or platformdirs.user_config_dir("palaver")) / "trusted.json"
+        self.file = file
+
+    def is_trusted(self, folder: Path) -> bool:
+        """Return whether a world is trusted as it is now."""
+        return self._read().get(str(folder.resolve())) == world_hash(folder)
+
+    def has_changed(self, folder: Path) -> bool:
+        """Return whether a world was trusted once, but something of it has changed since."""
+        known = self._read().get(str(folder.resolve()))
+        return known is not None and known != world_hash(folder)
+
+    def trust(self, folder: Path) -> None:
+        """Trust a world as it is now.
+
+        Raises:
+            TrustError: The list cannot be written.
+        """
+        self._write({**self._read(), str(folder.resolve()): world_hash(folder)})
+
+    def revoke(self, folder: Path) -> bool:
+        """Trust a world no longer; returns whether it was trusted."""
+        known = self._read()
+        found = known.pop(str(folder.resolve()), None)
+        if found is not None:
+            self._write(known)
+        return found is not None
+
+    def _read(self) -> dict[str, str]:
+        try:
+            known = json.loads(self.file.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as err:
+            raise TrustError(
+                f"{self.file} cannot be read: {err}; mend it, or remove it and trust worlds anew"
+            ) from err
+        return {str(key): str(value) for key, value in known.items()}
+
+    def _write(self, known: Mapping[str, str]) -> None:
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            # Written beside and moved, so that a crash leaves the old list.
+            beside = self.file.with_suffix(".new")
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+                json.dump(dict(known), out, indent=1, sort_keys=True)
+            beside.replace(self.file)
+        except OSError as err:
+            raise TrustError(f"{self.file} cannot be written: {err.strerror}") from err
+
+
+def restrict_untrusted(settings: Settings) -> tuple[Settings, list[str]]:
+    """Leave out what an untrusted world may not have.
+
+    Args:
+        settings: Its settings.
+
+    Returns:
+        The settings that are left, and a line for each thing that was left out.
+    """
+    notes: list[str] = []
+    backends: dict[str, dict[str, Any]] = {}
+    for name, table in settings.backends.items():
+        reason = _reason(table)
+        if reason is None:
+            backends[name] = table
+        else:
+            notes.append(f"the backend {name!r} is left out: {reason}")
+    server = settings.server
+    listening = server.model_dump(exclude_unset=True)
+    harmful = sorted({"host", "hosts", "origins", "tokens", "tls_cert", "tls_key"} & set(listening))
+    if harmful:
+        notes.append(f"[server] {', '.join(harmful)} is left out")
+        server = type(server).model_validate(
+            {key: value for key, value in listening.items() if key not in harmful}
+        )
+    memory = settings.memory
+    if memory.path is not None:
+        notes.append("[memory] path is left out")
+        memory = memory.model_copy(update={"path": None})
+    if not notes:
+        return settings, []
+    restricted = settings.model_copy(
+        update={"backends": backends, "server": server, "memory": memory}
+    )
+    return restricted, notes
+
+
+def _reason(table: Mapping[str, Any]) -> str | None:
+    """Return why a backend's table needs trust, or None."""
+    for key, value in _flat(table):
+        last = key.rsplit(".", 1)[-1]
+        if last.endswith("_env"):
+            return f"it uses the key in the variable {value!r}"
+        if isinstance(value, str) and "://" in value and not _is_local(value):
+            return f"{value!r} is not on this machine"
+        if last in ("provider", "command", "python", "serve"):
+            return f"it sets `{last}`"
+    return None
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield f"{prefix}{key}", value
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            for inner in value:
+                if isinstance(inner, Mapping):
+                    yield from _flat(inner, f"{prefix}{key}.")
+                else:
+                    yield f"{prefix}{key}", inner
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _is_local(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
