@@ -195,7 +195,7 @@ def sample(value: Any, name: str = "") -> Any:
     match next(iter(value.items()), None):
         case ("$any", str(kind)):
             return SAMPLES[kind]
-        case ("$bind" | "$kept", str()):
+        case ("$keep" | "$kept", str()):
             return 1 if name in ("seq", "last_seq") else "x"
         case ("$repeat", [str(text), int()]):
             return text
