@@ -24,19 +24,6 @@ __all__ = ["load_settings", "parse_backend"]
 
 PREFIX = "PALAVER_"
 NESTING = "__"
-OTHER_VARIABLES = frozenset(
-    {
-        "PALAVER_CONFIG_DIR",
-        "PALAVER_DATA_DIR",
-        "PALAVER_DEBUG",
-        "PALAVER_PLUGINS",
-        "PALAVER_TOKEN",
-        "PALAVER_TRACE_HOOKS",
-    }
-)
-"""Variables that are no settings."""
-OTHER_PREFIXES = ("PALAVER_TEST_", "PALAVER_KEY_")
-"""Variables of the test kit, and keys and tokens that settings name."""
 MAX_FILE_BYTES = 1_000_000
 
 
@@ -120,9 +107,10 @@ def _parse(text: str, file: Path | None) -> dict[str, Any]:
 
 
 def _is_setting(name: str) -> bool:
-    if not name.startswith(PREFIX) or name in OTHER_VARIABLES:
+    """Other variables of the same prefix may hold tokens, keys or folders: they are left alone."""
+    if not name.startswith(PREFIX):
         return False
-    return not name.startswith(OTHER_PREFIXES)
+    return NESTING in name or name.removeprefix(PREFIX).lower() in Settings.model_fields
 
 
 def _value(raw: str) -> Any:
@@ -163,8 +151,14 @@ def _error(
     prefix: tuple[str, ...] = (),
 ) -> ConfigError:
     """Return the first problem, in words, with the place it stands at."""
-    first = err.errors(include_url=False)[0]
-    location = tuple(str(part) for part in first["loc"] if part not in ("int", "dict[...]"))
+    errors = err.errors(include_url=False)
+    # Where a value may be of several kinds, the branch that got furthest is the one that was meant.
+    same = [one for one in errors if one["loc"][:3] == errors[0]["loc"][:3]]
+    first = max(same, key=lambda one: len(one["loc"]))
+    # pydantic also names the branch of a union; that is no part of the key.
+    location = tuple(
+        str(part) for part in first["loc"] if not re.search(r"[\[(]|constrained", str(part))
+    )
     path = prefix + location
     key = ".".join(path)
     if first["type"] == "extra_forbidden":

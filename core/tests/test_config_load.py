@@ -1,0 +1,113 @@
+"""Settings come in the stated order, and every mistake is answered with the nearest right thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from palaver.chain.backend import BackendSettings, BackendType
+from palaver.config.load import load_settings, parse_backend
+from palaver.errors import ConfigError
+from palaver.testing.scripted import ScriptedBackend
+
+
+def load(tmp_path: Path, text: str, **options: Any) -> Any:
+    """Load settings from a file with this text."""
+    file = tmp_path / "palaver.toml"
+    file.write_text(text, "utf-8")
+    return load_settings(file, **options)
+
+
+def test_defaults_need_no_file() -> None:
+    """With nothing at all, the shipped tiers and the loopback address are there."""
+    settings = load_settings(None)
+    assert settings.server.host == "127.0.0.1"
+    assert set(settings.tiers) == {"grunt", "elite", "boss", "story"}
+
+
+def test_the_order_is_flag_environment_file_default(tmp_path: Path) -> None:
+    """Each source comes before the next."""
+    text = "[server]\nport = 1\n[limits]\nturns = 2\nqueue = 3\n"
+    environ = {"PALAVER_SERVER__PORT": "10", "PALAVER_LIMITS__TURNS": "20"}
+    settings = load(tmp_path, text, environ=environ, overrides={"server.port": 100})
+    assert settings.server.port == 100
+    assert settings.limits.turns == 20
+    assert settings.limits.queue == 3
+    assert settings.limits.sessions == 1_000
+
+
+def test_a_tier_changes_single_keys_of_the_shipped_one(tmp_path: Path) -> None:
+    """What the file does not say stays as it was shipped."""
+    tier = load(tmp_path, "[tiers.elite]\nmax_tokens = 7\n").tiers["elite"]
+    assert tier.max_tokens == 7
+    assert tier.chain == ["local", "fast", "premium", "static"]
+    assert tier.first_token_s("fast") == 0.9
+    assert tier.first_token_s("another") == 0.5
+
+
+def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
+    """A token or folder may live in a variable of the same prefix."""
+    environ = {"PALAVER_TOKEN": "x", "PALAVER_CONFIG_DIR": "/tmp", "PALAVER_DEFAULT_TIER": "grunt"}
+    assert load(tmp_path, "", environ=environ).default_tier == "grunt"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[tiers.elite]\n\nchian = []\n",
+            ":3: tiers.elite.chian: no such setting; did you mean `chain`?",
+        ),
+        ("[sever]\nport = 1\n", ":1: sever: no such setting; did you mean `server`?"),
+        ('[server]\nport = "x"\n', ":2: server.port: input should be a valid integer"),
+        ("[server\n", ":1: is not TOML: "),
+        ("a = \n", ":1: is not TOML: "),
+        ("[tiers.guard]\nmemory = 2\n", ":1: tiers.guard.chain: is needed here; add it"),
+        (
+            "[tiers.elite]\nfirst_token_ms = {local = 'a'}\n",
+            ":2: tiers.elite.first_token_ms.local: ",
+        ),
+        ('[[server.tokens]]\nrole = "engine"\n', "give either `env` or `sha256`"),
+        ('[server]\ntls_cert = "a.pem"\n', "give both `tls_cert` and `tls_key`"),
+    ],
+    ids=["key", "table", "type", "header", "value", "missing", "nested", "token", "tls"],
+)
+def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, message: str) -> None:
+    """A typo is an error with its place and the nearest right name."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert str(tmp_path / "palaver.toml") in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_mistake_in_a_variable_names_the_variable() -> None:
+    """The error does not send anybody to a file."""
+    with pytest.raises(ConfigError, match=r"did you mean `port`\? \(from the variable PALAVER"):
+        load_settings(None, environ={"PALAVER_SERVER__PROT": "1"})
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are named as such."""
+    file = tmp_path / "palaver.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_settings(file)
+
+
+def test_a_backends_table_is_checked_by_its_type(tmp_path: Path) -> None:
+    """The key of a backend's own setting is looked for among those of its type."""
+
+    class Own(BackendSettings):
+        url: str
+
+    kind = BackendType("own", Own, lambda name, settings, context: ScriptedBackend(name))
+    file = tmp_path / "palaver.toml"
+    file.write_text('[backends.local]\ntype = "own"\nulr = "x"\n')
+    with pytest.raises(ConfigError) as caught:
+        parse_backend("local", {"type": "own", "url": "x", "ulr": "x"}, kind, file=file)
+    assert str(caught.value).endswith(
+        "palaver.toml:3: backends.local.ulr: no such setting; did you mean `url`?"
+    )
+    parsed = parse_backend("local", {"type": "own", "url": "x"}, kind)
+    assert parsed.chars_per_token == 4.0

@@ -1,0 +1,101 @@
+"""A world from a stranger is data until its owner trusts it, exactly as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from palaver.config.load import load_settings
+from palaver.errors import TrustError
+from palaver.world.trust import TrustStore, restrict_untrusted, world_hash
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """A world with a plugin and settings."""
+    folder = tmp_path / "world"
+    (folder / "plugins").mkdir(parents=True)
+    (folder / "plugins" / "moon.py").write_text("x = 1\n")
+    (folder / "palaver.toml").write_text("")
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TrustStore:
+    """An empty list of trusted worlds."""
+    return TrustStore(tmp_path / "config" / "trusted.json")
+
+
+def test_trust_is_bound_to_what_could_do_harm(world: Path, store: TrustStore) -> None:
+    """Another persona changes nothing; another plugin, or one line of it, ends the trust."""
+    assert not store.is_trusted(world)
+    store.trust(world)
+    assert store.is_trusted(world)
+    (world / "personas").mkdir()
+    (world / "personas" / "a.md").write_text("hello")
+    assert store.is_trusted(world)
+    (world / "plugins" / "moon.py").write_text("x = 2\n")
+    assert not store.is_trusted(world)
+    assert store.has_changed(world)
+    store.trust(world)
+    assert store.revoke(world)
+    assert not store.is_trusted(world)
+    assert not store.revoke(world)
+
+
+def test_hashes_of_moved_bytes_differ(world: Path) -> None:
+    """What one file loses and the next one wins is not the same world."""
+    before = world_hash(world)
+    (world / "plugins" / "moon.py").write_text("x = ")
+    (world / "plugins" / "moon2.py").write_text("1\n")
+    assert world_hash(world) != before
+
+
+def test_the_list_is_the_users_own(world: Path, store: TrustStore) -> None:
+    """Nobody else may read or change it."""
+    store.trust(world)
+    assert store.file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_broken_list_is_an_error(world: Path, store: TrustStore) -> None:
+    """It is not taken for an empty one, and says what to do."""
+    store.trust(world)
+    store.file.write_text("{")
+    with pytest.raises(TrustError, match="mend it, or remove it"):
+        store.is_trusted(world)
+
+
+@pytest.mark.parametrize(
+    ("table", "kept"),
+    [
+        ({"type": "vllm", "urls": ["http://127.0.0.1:8000"]}, True),
+        ({"type": "vllm", "urls": ["http://localhost:8000", "http://[::1]:1"]}, True),
+        ({"type": "static"}, True),
+        ({"type": "vllm", "urls": ["http://127.0.0.1:1", "http://10.0.0.8:8000"]}, False),
+        ({"type": "vllm", "url": "http://127.0.0.1.evil.example"}, False),
+        ({"type": "vllm", "url": "http://127.0.0.1@evil.example/"}, False),
+        ({"type": "cloud", "provider": "openai", "model": "m"}, False),
+        ({"type": "vllm", "url": "http://127.0.0.1", "api_key_env": "HOME"}, False),
+        ({"type": "vllm", "extra": {"deep": ["http://evil.example"]}}, False),
+    ],
+    ids=["loopback", "names", "none", "network", "name", "user", "provider", "key", "nested"],
+)
+def test_addresses_and_keys_need_trust(table: dict[str, Any], kept: bool) -> None:
+    """Only what stays on this machine and uses no key is left."""
+    settings = load_settings(None, overrides={"backends": {"local": table}})
+    restricted, notes = restrict_untrusted(settings)
+    assert ("local" in restricted.backends) is kept
+    assert bool(notes) is not kept
+
+
+def test_an_untrusted_world_opens_no_door() -> None:
+    """It cannot choose the address, or who may connect."""
+    settings = load_settings(
+        None, overrides={"server": {"host": "0.0.0.0", "origins": ["http://x"], "port": 5}}
+    )
+    restricted, notes = restrict_untrusted(settings)
+    assert restricted.server.host == "127.0.0.1"
+    assert restricted.server.origins == []
+    assert restricted.server.port == 5
+    assert notes == ["[server] host, origins is left out"]
