@@ -143,7 +143,7 @@ class TagFilter:
         if self._calls >= MAX_ACTIONS:
             problem = f"more than {MAX_ACTIONS} actions in one reply"
         if problem is not None or args is None:
-            self._turn.note(f"the action {declared.name} was dropped: {(problem or "")[:200]}")
+            self._turn.note(f"the action {declared.name} was dropped: {problem:.200}")
             return None
         self._calls += 1
         return Action(declared.name, args, f"{self._turn.id}.{self._calls}")
