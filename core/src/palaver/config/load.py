@@ -108,7 +108,8 @@ def _parse(text: str, file: Path | None) -> dict[str, Any]:
 
 def _is_setting(name: str) -> bool:
     """Other variables of the same prefix may hold tokens, keys or folders: they are left alone."""
-    if not name.startswith(PREFIX):
+    # `PALAVER_PLUGINS` names the packages to load; `[plugins]` has `PALAVER_PLUGINS__BLOCK`.
+    if not name.startswith(PREFIX) or name == "PALAVER_PLUGINS":
         return False
     return NESTING in name or name.removeprefix(PREFIX).lower() in Settings.model_fields
 
