@@ -56,7 +56,8 @@ class FakeVllm:
         port: Port to listen on; 0 takes a free one.
 
     Attributes:
-        replies: What to answer, one for each chat completion; the last is repeated.
+        replies: What to answer next: each is taken out for one chat completion, and the last one
+            stays and is repeated.
         asked: Every chat completion that was asked for.
         calls: Every request as `METHOD /path`.
         loads: Every adapter that was loaded, as name and path.
@@ -115,6 +116,12 @@ class FakeVllm:
     def url(self) -> str:
         """Its address, without a path."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        server = self._runner.server if self._runner is not None else None
+        return len(server.connections) if server is not None else 0
 
     async def start(self) -> None:
         """Listen; after `stop` on the same port, with nothing but the first adapters loaded."""
@@ -332,7 +339,7 @@ class FakeVllm:
         return self.prefix_cache.look_up(key, prompt)
 
     def _next(self, body: Mapping[str, Any]) -> Reply:
-        script = self.replies[min(len(self.asked), len(self.replies)) - 1]
+        script = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if callable(script):
             script = script(body)
         return script if isinstance(script, Reply) else Reply(steps=script)

@@ -4,8 +4,8 @@
     held = asyncio.Event()
     backend.replies = [["Leave", held, " now."], [BackendUnavailable("local", "is down")]]
 
-Each call of `generate` plays the next reply, and the last one again and again. What was asked,
-and whether the reply was closed before its end, is in `backend.calls`.
+Each call of `generate` takes the next reply out of `backend.replies` and plays it; the last one
+stays and is repeated. What was asked, and whether it was closed early, is in `backend.calls`.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class ScriptedBackend:
     def _next(self, request: GenerateRequest) -> Sequence[Step]:
         if not self.replies:
             return ()
-        reply = self.replies[min(len(self.calls), len(self.replies) - 1)]
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if callable(reply):
             reply = reply(request)
         return (reply, Finish()) if isinstance(reply, str) else reply

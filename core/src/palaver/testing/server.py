@@ -156,6 +156,7 @@ async def running_server(
     from palaver.gateway import Gateway
     from palaver.server.app import Server
     from palaver.startup import prepare
+    from palaver.world.trust import TrustStore
 
     backend = backend or ScriptedBackend("local", "Good evening.")
     parts = await prepare(
@@ -163,6 +164,8 @@ async def running_server(
         overrides={"server.port": 0, **(overrides or {})},
         environ={"PALAVER_PLUGINS": "", **(environ or {})},
         backend_types=[scripted_type([backend]), *backend_types],
+        # Nobody is trusted, whatever the list of whoever runs the tests says.
+        trust=TrustStore(world / "trusted.json"),
     )
     async with Gateway(parts) as gateway, Server(gateway) as server, AsyncExitStack() as stack:
         yield RunningServer(gateway, server, backend, stack)

@@ -1,0 +1,77 @@
+import json
+
+import aiohttp
+import pytest
+
+from palaver.errors import (
+    BackendError,
+    BackendOverloaded,
+    BackendRefused,
+    BackendResponseError,
+    BackendUnauthorized,
+    BackendUnavailable,
+    ModelNotFound,
+    PromptTooLong,
+)
+from palaver_vllm.failures import from_exception, from_status, retry_after_s
+
+
+def body(message: str, param: str | None = None) -> bytes:
+    """Return an error as vLLM writes it."""
+    error = {"message": message, "type": "X", "param": param, "code": 400}
+    return json.dumps({"error": error}).encode()
+
+
+LONG = "This model's maximum context length is 1024 tokens. However, your prompt contains 2000"
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "kind"),
+    [
+        pytest.param(400, body(LONG), PromptTooLong, id="400 too long"),
+        pytest.param(400, body("Too long.", "input_tokens"), PromptTooLong, id="400 by its field"),
+        pytest.param(413, b"", PromptTooLong, id="413"),
+        pytest.param(400, body("Bad."), BackendRefused, id="400"),
+        pytest.param(422, body("Bad."), BackendRefused, id="422"),
+        pytest.param(401, b'{"error": "Unauthorized"}', BackendUnauthorized, id="401"),
+        pytest.param(403, b"no", BackendUnauthorized, id="403"),
+        pytest.param(404, body("The model `x` does not exist."), ModelNotFound, id="404 model"),
+        pytest.param(404, b'{"detail": "Not Found"}', BackendRefused, id="404 route"),
+        pytest.param(429, b"", BackendOverloaded, id="429"),
+        pytest.param(503, b"", BackendOverloaded, id="503"),
+        pytest.param(502, b"<html>", BackendUnavailable, id="502"),
+        pytest.param(504, b"<html>", BackendUnavailable, id="504"),
+        pytest.param(500, body("EngineCore"), BackendResponseError, id="500"),
+        pytest.param(302, b"", BackendResponseError, id="302"),
+    ],
+)
+def test_statuses_have_their_own_errors(
+    status: int, answer: bytes, kind: type[BackendError]
+) -> None:
+    """Every status is one kind of error, and no other."""
+    error = from_status("local", "x", status, {}, answer)
+    assert type(error) is kind
+    if isinstance(error, BackendRefused):
+        assert error.status_code == status
+
+
+def test_a_page_of_a_proxy_is_cut_short() -> None:
+    """A long answer does not fill the trail."""
+    error = from_status("local", "x", 500, {}, b"<p>\n" * 10_000)
+    assert len(error.reason) < 400
+    assert "\n" not in error.reason
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("2", 2), ("0.5", 0.5), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None), ("", None)],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
+    """RFC 9110 allows both; what is neither is left out."""
+    assert retry_after_s(value) == seconds
+
+
+def test_what_is_no_http_is_told() -> None:
+    """A server that speaks something else is a broken answer, not an absent server."""
+    error = from_exception("local", "http://x", aiohttp.ClientPayloadError("bad"), 1.0)
+    assert type(error) is BackendResponseError
