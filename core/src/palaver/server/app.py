@@ -56,7 +56,7 @@ class Server:
             middlewares=[self._guard, errors],
             client_max_size=gateway.settings.limits.message_bytes,
         )
-        app.router.add_get("/v1", self._websocket)
+        app.router.add_get("/v1", self._websocket.serve)
         app.add_routes(http.routes())
         for bridge in gateway.plugins.bridges:
             app.add_routes(bridge.routes(gateway))

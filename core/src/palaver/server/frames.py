@@ -12,7 +12,27 @@ from pydantic import BaseModel, ValidationError
 from palaver import messages as m
 from palaver.errors import ProtocolError
 
-__all__ = ["check_version", "parse", "problem", "to_frame"]
+__all__ = ["check_version", "names", "parse", "problem", "to_frame"]
+
+
+class _Names(msgspec.Struct):
+    type: str = ""
+    id: str | None = None
+    turn: str | None = None
+
+
+_NAMES = msgspec.json.Decoder(_Names)
+
+
+def names(data: str | bytes) -> tuple[str | None, str | None]:
+    """Return `re` and `turn` for an error about a frame that is not worth checking."""
+    if isinstance(data, bytes):
+        return None, None
+    try:
+        found = _NAMES.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None, None
+    return found.id, found.turn if found.type == "turn.start" else None
 
 
 def parse(data: str | bytes, limit: int) -> m.ClientMessage:
@@ -26,9 +46,7 @@ def parse(data: str | bytes, limit: int) -> m.ClientMessage:
         ProtocolError: It is no message of the protocol, or too large.
     """
     if isinstance(data, bytes):
-        raise ProtocolError(
-            "bad_message", "binary frames are for audio; send JSON as a text frame"
-        )
+        raise ProtocolError("bad_message", "binary frames are for audio; send JSON as a text frame")
     if len(data) > limit or (len(data) * 4 > limit and len(data.encode()) > limit):
         raise ProtocolError(
             "too_large",

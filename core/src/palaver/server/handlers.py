@@ -42,9 +42,7 @@ async def handle(session: Session, message: m.ClientMessage) -> str | None:
 
 def _check_player(session: Session, message: m.ClientMessage) -> None:
     """A player's token may only speak as that player, and change nothing of the game."""
-    allowed = (
-        m.TurnStart | m.TurnCancel | m.TurnHeard | m.TurnFeedback | m.Ping | m.SessionEnd
-    )
+    allowed = m.TurnStart | m.TurnCancel | m.TurnHeard | m.TurnFeedback | m.Ping | m.SessionEnd
     if isinstance(message, m.PlayerUpsert):
         if message.player == session.principal.player and not message.facts and not message.zone:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class Outbox:
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
+
+    def replay(self, frames: Iterable[str]) -> None:
+        """Put in what a resumed session missed; it is bounded already, and its client innocent."""
+        for frame in frames:
+            self._limit += len(frame)
+            self.push(frame)
 
     def replace(self) -> None:
         """Drop what waits and end: the session goes on over another connection."""

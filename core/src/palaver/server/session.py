@@ -108,7 +108,8 @@ class Session:
         replay = self._replay
         replay.append((seq, now, frame))
         self._replay_bytes += len(frame)
-        while self._replay_bytes > self._limit_bytes or replay[0][1] < now - REPLAY_S:
+        # The last one may be larger than all that is kept; then nothing is.
+        while replay and (self._replay_bytes > self._limit_bytes or replay[0][1] < now - REPLAY_S):
             self._replay_bytes -= len(replay.popleft()[2])
         if self.outbox is not None:
             self.outbox.push(frame)

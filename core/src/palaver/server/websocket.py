@@ -13,7 +13,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from palaver import messages as m
 from palaver._version import __version__
 from palaver.errors import ProtocolError
-from palaver.server.frames import check_version, parse, to_frame
+from palaver.server.frames import check_version, names, parse, to_frame
 from palaver.server.handlers import handle
 from palaver.server.outbox import Outbox
 from palaver.server.rates import TokenBucket
@@ -52,7 +52,7 @@ class WebSocketEndpoint:
         self._limits = gateway.settings.limits
         self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection to its end."""
         ws = web.WebSocketResponse(
             protocols=(m.SUBPROTOCOL,),
@@ -162,9 +162,7 @@ class _Connection:
                     return err.close_code, err.code
             except Exception:
                 log.exception("a message could not be handled")
-                self._error(
-                    ProtocolError("internal", "an error in the server; its log says more")
-                )
+                self._error(ProtocolError("internal", "an error in the server; its log says more"))
 
     async def _receive(self, limit_s: float) -> str | bytes | None:
         """Return the next message, or None when the connection is over."""
@@ -208,8 +206,7 @@ class _Connection:
             older.replace()
         self._session = session
         self._outbox.push(to_frame(m.SessionResumed(session=session.info.id)))
-        for frame in missed:
-            self._outbox.push(frame)
+        self._outbox.replay(missed)
 
     async def _one(self, data: str | bytes) -> bool:
         """Handle one message; returns whether the session has ended."""
@@ -217,9 +214,12 @@ class _Connection:
         assert session is not None
         if not self._rate.take():
             self._refused += 1
+            re, turn = names(data)
             raise ProtocolError(
                 "rate_limited",
                 f"more than {self._limits.messages_per_s:g} messages per second; send fewer",
+                re=re,
+                turn=turn,
                 retryable=True,
                 close_code=4429 if self._refused > REFUSALS else None,
             )
