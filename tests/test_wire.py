@@ -85,21 +85,28 @@ class Player:
         assert self.said[key].startswith(self.expected[key])
 
     async def expect(self, engine: FakeEngine, line: Line) -> None:
-        """Find the next message of the same turn, or the next that belongs to none."""
-        turn = line.value.get("turn")
+        """Find the next message of the same turn, the next error, or the next of no turn."""
+        wanted = group(line.value)
         queue = self.waiting[line.connection]
-        message = next((m for m in queue if m.get("turn") == turn), None)
+        message = next((m for m in queue if group(m) == wanted), None)
         if message is not None:
             queue.remove(message)
         while message is None:
             got = await self.receive(engine, line.connection)
             if got["type"] == "turn.delta":
                 continue
-            if got.get("turn") == turn:
+            if group(got) == wanted:
                 message = got
             else:
                 queue.append(got)
         assert matches(line.value, message, self.kept), message
+
+
+def group(message: dict[str, Any]) -> tuple[str, Any]:
+    """Return what a message keeps its order with."""
+    if message["type"] == "error":
+        return ("error", None)
+    return ("turn", message.get("turn"))
 
 
 def script(replies: list[list[Any]], gates: dict[str, asyncio.Event]) -> list[Any]:

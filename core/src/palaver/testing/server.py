@@ -143,6 +143,7 @@ async def running_server(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     backend_types: Iterable[BackendType] = (),
+    trusted: bool = True,
 ) -> AsyncIterator[RunningServer]:
     """Run a server on a free port of this machine.
 
@@ -152,6 +153,7 @@ async def running_server(
         overrides: Settings by dotted key, such as `{"limits.turns": 1}`.
         environ: The environment; empty by default, and no installed plugin is loaded.
         backend_types: Types of backends besides `scripted`.
+        trusted: Whether the world is trusted, so that its plugins and tokens count.
     """
     from palaver.gateway import Gateway
     from palaver.server.app import Server
@@ -159,13 +161,16 @@ async def running_server(
     from palaver.world.trust import TrustStore
 
     backend = backend or ScriptedBackend("local", "Good evening.")
+    # A list of its own: whatever whoever runs the tests trusts stays out.
+    trust = TrustStore(world.parent / f"{world.name}-trusted.json")
+    if trusted:
+        trust.trust(world)
     parts = await prepare(
         world,
         overrides={"server.port": 0, **(overrides or {})},
         environ={"PALAVER_PLUGINS": "", **(environ or {})},
         backend_types=[scripted_type([backend]), *backend_types],
-        # Nobody is trusted, whatever the list of whoever runs the tests says.
-        trust=TrustStore(world / "trusted.json"),
+        trust=trust,
     )
     async with Gateway(parts) as gateway, Server(gateway) as server, AsyncExitStack() as stack:
         yield RunningServer(gateway, server, backend, stack)
