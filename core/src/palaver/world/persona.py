@@ -113,6 +113,15 @@ class Persona:
     player_facts: Mapping[str, Any] = field(default_factory=dict)
     game_facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def declared(self) -> dict[str, list[str]]:
+        """Names of the declared facts, by the variable that holds them."""
+        return {
+            "facts": list(self.facts),
+            "player": list(self.player_facts),
+            "game": list(self.game_facts),
+        }
+
 
 MAX_PERSONA_BYTES = 64_000
 """Largest persona, in bytes."""
