@@ -69,9 +69,10 @@ def test_its_own_tests_pass(installed: Installed) -> None:
 
 def test_palaver_lists_it(installed: Installed) -> None:
     """`palaver plugins` names it, with its version and its hooks."""
-    listed: list[dict[str, Any]] = json.loads(installed.run("palaver", "plugins", "--json"))
-    (entry,) = [plugin for plugin in listed if plugin["name"] == "sea-shanty"]
+    listed: dict[str, Any] = json.loads(installed.run("palaver", "plugins", "--json"))
+    (entry,) = [plugin for plugin in listed["plugins"] if plugin["name"] == "sea-shanty"]
     assert entry["version"] == "0.1.0"
+    assert "sea-shanty" in listed["backend_types"]
     assert set(entry["hooks"]) == {"palaver_build_context", "palaver_register_backends"}
 
 
@@ -80,7 +81,9 @@ def test_a_turn_is_answered_by_it(installed: Installed, tmp_path: Path) -> None:
     (tmp_path / "personas").mkdir()
     (tmp_path / "personas" / "bard.md").write_text(
         "---\nname: Bard\nlast_words: No more songs.\n---\n"
-        "You are a bard. The player said {{ context.sea_shanty_words }} words.\n",
+        '{% extends "npc.j2" %}\n'
+        "{% block identity %}You are a bard.{% endblock %}\n"
+        "{% block situation %}The player said {{ context.sea_shanty_words }} words.{% endblock %}\n",
         encoding="utf-8",
     )
     (tmp_path / "palaver.toml").write_text(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from palaver.chain.backend import BackendType
-from palaver.hookspecs import hookimpl
-from palaver.turn.model import Turn
+from palaver import BackendType, Turn, hookimpl
 from palaver_example.backend import ExampleBackend, ExampleSettings
 
 __all__ = ["palaver_build_context", "palaver_register_backends"]

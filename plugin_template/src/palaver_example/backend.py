@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from pydantic import Field
 
-from palaver.chain.backend import BackendSettings, Finish, GenerateRequest, Health, ModelInfo
+from palaver import BackendSettings, Finish, GenerateRequest, Health, ModelInfo
 
 __all__ = ["ExampleBackend", "ExampleSettings"]
 
