@@ -15,7 +15,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from workspace import ROOT, members
+from workspace import ROOT, members, read_toml
 
 SKIPPED_SUFFIXES = {".pyc", ".pyo"}
 
@@ -66,7 +66,11 @@ def main() -> None:
             )
         print(f"built {wheel.name} ({wheel.stat().st_size // 1024} KiB)")
         wheels.append(str(wheel))
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wheels], check=True)
+    pip = [sys.executable, "-m", "pip"]
+    # pip would keep what is there from the last time: it has the same version.
+    names = [read_toml(member / "pyproject.toml")["project"]["name"] for member in members()]
+    subprocess.run([*pip, "uninstall", "--quiet", "--yes", *names], check=True)
+    subprocess.run([*pip, "install", "--quiet", *wheels], check=True)
     print(f"installed {len(wheels)} wheels")
 
 
