@@ -1,0 +1,96 @@
+"""How `palaver check` looks at a world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from palaver.cli.options import count
+from palaver.config.load import load_settings
+from palaver.config.models import Settings
+from palaver.errors import ConfigError
+from palaver.plugins import Plugins, make_plugin_manager
+from palaver.startup import Located, locate
+from palaver.world.check import Problem, check_world
+from palaver.world.loader import load_world
+from palaver.world.trust import TrustStore, restrict_untrusted
+
+__all__ = ["find_problems"]
+
+
+def find_problems(
+    world: str | None, overrides: Mapping[str, Any]
+) -> tuple[Path, list[Problem], str]:
+    """Look at everything in a world.
+
+    Args:
+        world: A folder, the name of an example, or None.
+        overrides: Settings by dotted key.
+
+    Returns:
+        The world's folder, its problems, and what was looked at, in words.
+
+    Raises:
+        WorldError: There is no such world.
+    """
+    first = make_plugin_manager()
+    located = locate(world, first)
+    folder = located.folder
+    problems: list[Problem] = []
+    toml = folder / "palaver.toml"
+    try:
+        settings = load_settings(toml if toml.is_file() else None, overrides=overrides)
+    except ConfigError as err:
+        # The rest of the world is still worth looking at.
+        key = f"{err.key}: " if err.key else ""
+        problems.append(Problem(Path(err.file or toml), err.line, "error", f"{key}{err.problem}"))
+        settings = load_settings(None)
+    plugins = _plugins(located, settings, problems)
+    snapshot = load_world(folder, plugins.template_folders, trusted=located.shipped)
+    problems += check_world(snapshot, settings, plugins.backend_types)
+    lines = sum(len(found) for found in snapshot.lines.values())
+    counts = ", ".join(
+        [
+            count(len(snapshot.personas), "persona"),
+            count(lines, "line"),
+            count(len(snapshot.adapters), "adapter"),
+        ]
+    )
+    return folder, problems, counts
+
+
+def _plugins(located: Located, settings: Settings, problems: list[Problem]) -> Plugins:
+    """Load the plugins the world would run with, and report those that fail."""
+    folder = located.folder
+    store = TrustStore()
+    trusted = located.shipped or store.is_trusted(folder)
+    if not trusted:
+        wants = restrict_untrusted(settings)[1]
+        if any((folder / "plugins").glob("*.py")):
+            wants.insert(0, "its plugins do not run, and were not looked at")
+        if wants:
+            state = (
+                "has changed since it was trusted"
+                if store.has_changed(folder)
+                else ("is not trusted")
+            )
+            problems.append(
+                Problem(
+                    folder,
+                    None,
+                    "warning",
+                    f"this world {state}: {'; '.join(wants)}. Read them, then run "
+                    f"`palaver trust {folder}`",
+                )
+            )
+    plugins = make_plugin_manager(
+        world_plugins=folder / "plugins" if trusted else None,
+        block=settings.plugins.get("block", []),
+    )
+    problems.extend(
+        Problem(Path(info.source), None, "error", info.problem)
+        for info in plugins.infos
+        if info.problem and Path(info.source).is_relative_to(folder)
+    )
+    return plugins

@@ -1,0 +1,147 @@
+"""What commands print: plain text for pipes, colour for terminals, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = [
+    "console",
+    "log_to_stderr",
+    "milliseconds",
+    "plain",
+    "print_json",
+    "safe",
+    "send_log_to",
+    "table",
+]
+
+PIPE_WIDTH = 120
+"""Width of tables where there is no terminal, in characters."""
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Return the text without control characters.
+
+    Names and replies come from others: they must not move the cursor or rename the window.
+    """
+    return _CONTROL.sub("", text)
+
+
+def safe(text: object) -> str:
+    """Return what others wrote so that rich prints it as it is.
+
+    Control characters go, and `[server]` is not taken for a style.
+    """
+    from rich.markup import escape
+
+    return escape(plain(str(text)))
+
+
+def console(*, err: bool = False) -> Console:
+    """Return a console for stdout or stderr; it has no colour where that is no terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if err else sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, highlight=False, markup=True, emoji=False, width=width)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table with these headings, in the one style all commands use."""
+    from rich.table import Table
+
+    made = Table(
+        box=None,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        pad_edge=False,
+        padding=(0, 3, 0, 0),
+    )
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def print_json(data: Any, *, indent: int | None = 2) -> None:
+    """Print JSON on stdout; on one line with `indent` None."""
+    click.echo(json.dumps(data, indent=indent, ensure_ascii=False, default=str))
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a duration as people read it: `0.3 ms`, `352 ms`, `2.1 s`."""
+    if value is None:
+        return "never"
+    if value < 0.1:
+        return "under 0.1 ms"
+    if value < 10:
+        return f"{value:.1f} ms"
+    if value < 1000:
+        return f"{value:.0f} ms"
+    return f"{value / 1000:.1f} s"
+
+
+class _Lines(logging.Formatter):
+    """One short line for people: time, level where it matters, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%H:%M:%S", time.localtime(record.created))
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        text = f"{moment} {level}{plain(record.getMessage())}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+class _Json(logging.Formatter):
+    """One JSON object for programs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        data: dict[str, Any] = {
+            "event": "log",
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            data["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(data)
+
+
+def log_to_stderr(level: str = "warning", *, as_json: bool = False) -> None:
+    """Send the log to stderr, or as JSON lines to stdout.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        as_json: Whether a program reads it.
+    """
+    handler = logging.StreamHandler(sys.stdout if as_json else sys.stderr)
+    handler.setFormatter(_Json() if as_json else _Lines())
+    send_log_to(handler, level)
+
+
+def send_log_to(handler: logging.Handler, level: str = "warning") -> None:
+    """Make one handler the only one.
+
+    Args:
+        handler: The handler.
+        level: Least level of Palaver's own messages; others' are shown from `warning` on.
+    """
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("palaver").setLevel(level.upper())
