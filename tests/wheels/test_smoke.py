@@ -54,9 +54,8 @@ def test_the_command_tells_what_it_can_do(tmp_path: Path) -> None:
 
 def test_every_plugin_is_found(tmp_path: Path) -> None:
     """`palaver plugins` lists each member that is a plugin, with its version."""
-    listed = {
-        plugin["name"]: plugin for plugin in json.loads(palaver(tmp_path, "plugins", "--json"))
-    }
+    plugins = json.loads(palaver(tmp_path, "plugins", "--json"))["plugins"]
+    listed = {plugin["name"]: plugin for plugin in plugins}
     for name in ("adapters", "luanti", "prompts", "static", "vllm"):
         assert listed[name]["version"] == importlib.metadata.version(f"palaver-{name}")
 
