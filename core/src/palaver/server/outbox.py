@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,17 +23,22 @@ class Outbox:
     Args:
         ws: The connection.
         limit_bytes: How much may wait.
+        abort: Cuts the connection.
 
     Attributes:
         overflowed: Whether more waited than may; the connection is of no use any more.
         replaced: Whether its session goes on over another connection.
     """
 
-    def __init__(self, ws: web.WebSocketResponse, limit_bytes: int) -> None:
+    def __init__(
+        self, ws: web.WebSocketResponse, limit_bytes: int, abort: Callable[[], None]
+    ) -> None:
         self.overflowed = False
         self.replaced = False
         self._ws = ws
         self._limit = limit_bytes
+        self._abort = abort
+        self._sending = False
         self._frames: deque[str] = deque()
         self._bytes = 0
         self._loop = asyncio.get_running_loop()
@@ -70,6 +75,9 @@ class Outbox:
     def _stop(self) -> None:
         self._frames.clear()
         self.close()
+        if self._sending:
+            # The client takes nothing, so a send would wait for ever, and a close be never read.
+            self._abort()
 
     def close(self) -> None:
         """Send what waits and then end; nothing more is taken."""
@@ -88,7 +96,9 @@ class Outbox:
         while True:
             while frames:
                 frame = frames.popleft()
+                self._sending = True
                 await send(frame)
+                self._sending = False
                 self._bytes -= len(frame)
             if self._closing:
                 return

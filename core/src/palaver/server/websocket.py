@@ -96,7 +96,7 @@ class _Connection:
         self._hub = hub
         self._gate = gate
         self._limits = gateway.settings.limits
-        self._outbox = Outbox(ws, self._limits.send_bytes)
+        self._outbox = Outbox(ws, self._limits.send_bytes, self._abort)
         self._rate = TokenBucket(self._limits.messages_per_s)
         self._refused = 0
         self._session: Session | None = None
@@ -160,9 +160,6 @@ class _Connection:
                 self._error(err)
                 if err.close_code is not None:
                     return err.close_code, err.code
-            except Exception:
-                log.exception("a message could not be handled")
-                self._error(ProtocolError("internal", "an error in the server; its log says more"))
 
     async def _receive(self, limit_s: float) -> str | bytes | None:
         """Return the next message, or None when the connection is over."""
@@ -235,11 +232,8 @@ class _Connection:
             return True
         try:
             answer = await handle(session, message)
-        except ProtocolError as err:
-            err.re = message.id
-            if isinstance(message, m.TurnStart):
-                err.turn = message.turn
-            raise
+        except Exception as err:
+            raise _about(message, err) from err
         if answer is not None:
             self._outbox.push(answer)
         return False
@@ -281,10 +275,8 @@ class _Connection:
         )
 
     async def _write(self) -> None:
-        try:
+        with contextlib.suppress(ConnectionError):
             await self._outbox.run()
-        except ConnectionError:
-            return
         if self._outbox.overflowed:
             log.warning("a client does not read; it is disconnected")
             await self.close(4413, "does not read")
@@ -296,3 +288,14 @@ class _Connection:
         """Cut a connection whose client takes nothing, not even a close."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _about(message: m.ClientMessage, err: Exception) -> ProtocolError:
+    """Return the error to answer a message with; a bug is logged and told without its details."""
+    if not isinstance(err, ProtocolError):
+        log.error("%s could not be handled", message.type, exc_info=err)
+        err = ProtocolError("internal", "an error in the server; its log says more")
+    err.re = message.id
+    if isinstance(message, m.TurnStart):
+        err.turn = message.turn
+    return err

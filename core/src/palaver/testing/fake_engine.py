@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket as socket_module
 import ssl as ssl_module
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -59,6 +61,7 @@ class FakeEngine:
         headers: Mapping[str, str] | None = None,
         origin: str | None = None,
         ssl: ssl_module.SSLContext | None = None,
+        receive_bytes: int | None = None,
     ) -> Self:
         """Open a connection and send nothing yet.
 
@@ -68,11 +71,15 @@ class FakeEngine:
             headers: More headers.
             origin: The `Origin` header, as a web page would send it.
             ssl: TLS settings for `wss://`.
+            receive_bytes: Size of the socket's receive buffer, or None for the system's choice;
+                with a small one, an engine that stops reading is noticed soon.
 
         Raises:
             websockets.exceptions.InvalidStatus: The server refuses; `response` has its answer.
         """
-        tls: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
+        options: dict[str, Any] = {} if ssl is None else {"ssl": ssl}
+        if receive_bytes is not None:
+            options["sock"] = await _connected(url, receive_bytes)
         socket = await connect(
             url,
             subprotocols=None if subprotocols is None else [Subprotocol(s) for s in subprotocols],
@@ -84,7 +91,7 @@ class FakeEngine:
             open_timeout=WAIT_S,
             close_timeout=1,
             max_size=None,
-            **tls,
+            **options,
         )
         return cls(socket, url)
 
@@ -248,3 +255,15 @@ class FakeEngine:
     async def close(self, code: int = 1000) -> None:
         """Close the connection; the session lives on."""
         await self.socket.close(code)
+
+
+async def _connected(url: str, receive_bytes: int) -> socket_module.socket:
+    parts = urlsplit(url)
+    sock = socket_module.socket(socket_module.AF_INET)
+    # Before connecting, because the window is agreed on then.
+    sock.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, receive_bytes)
+    sock.setblocking(False)
+    async with asyncio.timeout(WAIT_S):
+        address = (parts.hostname, parts.port)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    return sock
