@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from palaver.testing.turns import make_persona
+from palaver.world.persona import Persona
 from palaver_luanti.casting import is_instruction, persona_called, persona_in
 
-PERSONAS = {
-    "elder": make_persona("elder", name="Elder"),
-    "elder_willow": make_persona("elder_willow", name="Elder Willow"),
-    "alchemist": make_persona("alchemist", name="The Alchemist"),
-}
+NAMES = {"elder": "Elder", "elder_willow": "Elder Willow", "alchemist": "The Alchemist"}
+
+
+def persona_named(id_: str, name: str) -> Persona:
+    """Return a persona whose name is not made of its id."""
+    persona = make_persona(id_)
+    return replace(persona, front=persona.front.model_copy(update={"name": name}))
+
+
+PERSONAS = {id_: persona_named(id_, name) for id_, name in NAMES.items()}
 
 
 @pytest.mark.parametrize(
