@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ async def speak(
     turn = turn or make_turn(persona=make_persona(last_words="Farewell."))
     turn.tier = tier(names or ["none"], **limits)
     now = asyncio.get_running_loop().time()
-    turn.accepted_at = now
+    turn.accepted_at = time.perf_counter()
     turn.first_text_at = now + turn.tier.first_text_ms / 1000
     turn.ends_at = now + turn.tier.total_ms / 1000
     entries = {

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from palaver.messages import MAX_REPLY_CHARS, server_message
 from palaver.testing.turns import make_turn
 from palaver.turn.deliver import Reply, accepted_message, done_message

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pluggy
+
 from palaver import hookspecs
 from palaver.hookcalls import call_async, call_sync, resolve
 from palaver.hookspecs import hookimpl

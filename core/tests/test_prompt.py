@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from palaver.memory import Exchange
 from palaver.prompt.sections import Message, Place, Prompt, Section
 from palaver.prompt.trim import budget_chars, trim
@@ -18,6 +19,7 @@ BLOCKS = [
 
 
 def exchange(number: int) -> Exchange:
+    """Return a remembered exchange."""
     return Exchange(
         "vlad", "ada", f"said {number}", False, f"reply {number}", float(number), "Ada", "Vasile"
     )
@@ -38,7 +40,11 @@ def test_the_moment_stands_before_the_last_utterance() -> None:
 
 @pytest.mark.parametrize(
     ("text", "cue", "written"),
-    [("", None, "(Ada says nothing.)"), ("", "a door slams", "(a door slams)"), ("x", None, "Ada: x")],
+    [
+        ("", None, "(Ada says nothing.)"),
+        ("", "a door slams", "(a door slams)"),
+        ("x", None, "Ada: x"),
+    ],
     ids=["silence", "cue", "text"],
 )
 def test_what_was_not_said_stands_in_brackets(text: str, cue: str | None, written: str) -> None:

@@ -1,10 +1,13 @@
 """Text is split into whole sentences as it streams, in any language."""
 
+# ruff: noqa: RUF001  # marks of many languages look alike
+
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from palaver.turn.sentences import SentenceSplitter
 
 
@@ -38,7 +41,7 @@ def test_sentences_are_found(text: str, sentences: list[str], size: int) -> None
     assert split([text[at : at + size] for at in range(0, len(text), size)]) == sentences
 
 
-@given(st.lists(st.text(alphabet="ab .!?\n。\"", max_size=8), max_size=10))
+@given(st.lists(st.text(alphabet='ab .!?\n。"', max_size=8), max_size=10))
 def test_offsets_point_into_the_text(pieces: list[str]) -> None:
     """Every sentence stands in the whole text at its offset, and nothing but space is lost."""
     text = "".join(pieces)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from palaver.actions import DeclaredAction
 from palaver.testing.turns import make_turn
 from palaver.turn.events import Action, Emotion, Event, Stop, Text
@@ -50,7 +53,7 @@ EVENTS = [
 def test_tags_are_found_wherever_the_pieces_split(cuts: list[int]) -> None:
     """The events are the same however the text is cut into pieces."""
     edges = [0, *sorted(cuts), len(LINE)]
-    pieces = [LINE[a:b] for a, b in zip(edges, edges[1:], strict=False) if a != b]
+    pieces = [LINE[a:b] for a, b in pairwise(edges) if a != b]
     assert run(pieces) == EVENTS
 
 
@@ -76,7 +79,7 @@ def test_other_angle_brackets_pass(text: str) -> None:
         ("So.<do give {", "So."),
         ("So.</feel></do>", "So."),
         ("So.<" + "do " + "x" * (MAX_TAG_CHARS + 1), "So."),
-        ('<do give {"item": ' + "[" * 5_000 + "}>So.", ""),
+        ('<do give {"item": ' + "[" * 5_000 + "}>So.", "So."),
     ],
     ids=[
         "unknown emotion",
@@ -121,9 +124,11 @@ def test_other_events_pass() -> None:
     assert list(TagFilter(make_turn(), {}).feed(stop)) == [stop]
 
 
-@given(st.lists(st.text(alphabet="<do feljoywav {}\":>/", max_size=30), max_size=8))
+@given(st.lists(st.text(alphabet='<do feljoywav {}":>/', max_size=30), max_size=8))
 def test_no_tag_is_ever_shown(pieces: list[str]) -> None:
     """Whatever a model writes, nothing that reads as a tag is shown."""
-    shown = "".join(event.text for event in run([p for p in pieces if p]) if isinstance(event, Text))
+    shown = "".join(
+        event.text for event in run([p for p in pieces if p]) if isinstance(event, Text)
+    )
     assert "<do " not in shown
     assert "<feel " not in shown

@@ -206,6 +206,7 @@ def serve(world: Path, port: int) -> Iterator[subprocess.Popen[Any]]:
     """Run `palaver serve`."""
     with running(
         *(sys.executable, "-m", "palaver", "serve", str(world), "--port", str(port)),
+        *("--log-level", "warning"),
         port=port,
         PALAVER_CONFIG_DIR=str(world.parent / "config"),
     ) as process:

@@ -97,7 +97,7 @@ def _check_schema(action: str, schema: dict[str, Any]) -> None:
         ) from err
     if schema.get("type", "object") != "object":
         raise ProtocolError(
-            "bad_message", f"the args of {action!r} must be a schema with type \"object\""
+            "bad_message", f'the args of {action!r} must be a schema with type "object"'
         )
 
 

@@ -9,6 +9,7 @@ The server, the command line and bridges all run turns through it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import logging
 import time
@@ -22,7 +23,7 @@ from palaver.chain.attempt import Entry
 from palaver.chain.backend import Backend, BackendType
 from palaver.errors import ProtocolError
 from palaver.game import Game, Player, unknown_npc
-from palaver.hookcalls import call_async, resolve
+from palaver.hookcalls import HookCall, failed, resolve
 from palaver.memory import Exchange, Memory
 from palaver.messages import TurnStart
 from palaver.prompt.neutralize import neutralize
@@ -220,15 +221,13 @@ class Gateway:
             cue=neutralize(fields.cue) if fields.cue is not None else None,
             speaker=fields.speaker,
             audience=tuple(dict.fromkeys(fields.audience)),
-            lang=choose_lang(
-                fields.lang, player.lang if player else None, persona.front.lang
-            ),
+            lang=choose_lang(fields.lang, player.lang if player else None, persona.front.lang),
             priority=fields.priority,
             seed=fields.seed,
             first_text_ms=fields.first_text_ms,
             actions=game.actions if npc.actions is None else {**game.actions, **npc.actions},
             mood=mood if isinstance(mood, str) else persona.front.mood,
-            accepted_at=asyncio.get_running_loop().time(),
+            accepted_at=time.perf_counter(),
         )
 
     def order(self, turn: Turn) -> tuple[str, ...]:
@@ -359,12 +358,12 @@ class Gateway:
     def session_opened(self, session: SessionInfo) -> None:
         """Tell plugins that an engine has joined; they never delay it."""
         for call in self._opened:
-            self._spawn(call_async(call, FINISHED_S, log.warning, session=session))
+            self._tell(call, session=session)
 
     def session_closed(self, session: SessionInfo) -> None:
         """Tell plugins that an engine has left."""
         for call in self._closed:
-            self._spawn(call_async(call, FINISHED_S, log.warning, session=session))
+            self._tell(call, session=session)
 
     def _player(self, game: Game, player: str | None) -> Player | None:
         if player is None:
@@ -373,13 +372,27 @@ class Gateway:
 
     def _after(self, turn: Turn) -> None:
         for call in self._finished:
-            self._spawn(
-                call_async(call, FINISHED_S, turn.note, turn=turn, result=turn.result)
-            )
+            self._tell(call, turn=turn, result=turn.result)
 
-    def _spawn(self, work: Awaitable[Any]) -> None:
+    def _tell(self, call: HookCall, **arguments: Any) -> None:
+        """Tell a plugin of something that is over; what it does then runs in the background."""
+        try:
+            result = call(**arguments)
+        except Exception:
+            failed(call, log.warning)
+            return
+        if inspect.isawaitable(result):
+            self._spawn(call, result)
+
+    def _spawn(self, call: HookCall, work: Awaitable[Any]) -> None:
         async def run() -> None:
-            await work
+            try:
+                async with asyncio.timeout(FINISHED_S):
+                    await work
+            except TimeoutError:
+                log.warning("plugin %s took too long in %s", call.plugin, call.hook)
+            except Exception:
+                failed(call, log.warning)
 
         if len(self._background) >= MAX_BACKGROUND:
             oldest = next(iter(self._background))
@@ -398,11 +411,11 @@ class Gateway:
             async with asyncio.timeout(BACKEND_START_S):
                 await entry.backend.start()
         except TimeoutError:
-            log.warning(
-                "backend %s was not ready in %.0f s", entry.backend.name, BACKEND_START_S
-            )
+            log.warning("backend %s was not ready in %.0f s", entry.backend.name, BACKEND_START_S)
         except Exception:
-            log.exception("backend %s could not start; it is asked all the same", entry.backend.name)
+            log.exception(
+                "backend %s could not start; it is asked all the same", entry.backend.name
+            )
 
 
 def unknown_persona(persona: str, world: World) -> ProtocolError:
@@ -431,5 +444,3 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=5)
-
-

@@ -121,8 +121,9 @@ def palaver_turn_received(turn: Turn) -> Awaitable[None] | None:
     Called once per turn; the core's own implementation, which sets intent and language, comes
     first, then the others in the order of registration, one after another. May change
     `turn.text`, set `turn.intent`, `turn.mood` or `turn.tier_name`, or call
-    `turn.refuse(reason)`: then no backend is asked and the persona's last words are spoken. May be async; each
-    implementation has `limits.hook_ms` (250 ms) and is left behind when it takes longer.
+    `turn.refuse(reason)`: then no backend is asked and the persona's last words are spoken. May
+    be async; each implementation has `limits.hook_ms` (250 ms) and is left behind when it takes
+    longer.
 
     Args:
         turn: The turn, with NPC, player, persona and tier.

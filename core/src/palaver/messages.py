@@ -31,7 +31,9 @@ MAX_REPLY_CHARS = 8_000
 Id = Annotated[str, Field(min_length=1, max_length=128)]
 FactName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Facts = dict[FactName, Any]
-Lang = Annotated[str, Field(min_length=2, max_length=35, pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$")]
+Lang = Annotated[
+    str, Field(min_length=2, max_length=35, pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$")
+]
 Utterance = Annotated[str, Field(max_length=4_000)]
 
 
@@ -109,9 +111,7 @@ class SessionResume(_Message):
         default=ClientInfo(name=""), description="As in `session.start`; used for a reset."
     )
     game: Id = Field(default="default", description="As in `session.start`; used for a reset.")
-    save: Id | None = Field(
-        default=None, description="As in `session.start`; used for a reset."
-    )
+    save: Id | None = Field(default=None, description="As in `session.start`; used for a reset.")
     capabilities: list[Annotated[str, Field(max_length=64)]] = Field(
         default_factory=list,
         max_length=64,

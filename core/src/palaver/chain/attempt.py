@@ -40,6 +40,7 @@ class Attempt:
     Attributes:
         entry: The backend.
         first: Done when the first text is there, or when the attempt has ended without any.
+        ended: Done when the attempt has ended.
         error: Why it failed, or None.
         finish: How the reply ended, as far as the backend said.
         last_at: `loop.time()` of the last sign of life.
@@ -54,6 +55,7 @@ class Attempt:
         self._take: Callable[[str], bool] | None = None
         self.entry = entry
         self.first: asyncio.Future[None] = self._loop.create_future()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
         self.error: Exception | None = None
         self.finish: Finish | None = None
         self.enough = False
@@ -102,8 +104,9 @@ class Attempt:
             # A `BackendError` is the backend's fault, anything else a bug: the chain tells.
             self.error = err
         finally:
-            if not self.first.done():
-                self.first.set_result(None)
+            for future in (self.first, self.ended):
+                if not future.done():
+                    future.set_result(None)
 
     def _hold(self, piece: str) -> None:
         self._held.append(piece)

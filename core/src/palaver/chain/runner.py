@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from palaver.chain.attempt import Attempt, Entry
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from palaver.turn.filters import FilterChain
     from palaver.turn.model import Turn
 
-__all__ = ["ChainRunner", "LAST_WORDS"]
+__all__ = ["LAST_WORDS", "ChainRunner"]
 
 log = logging.getLogger("palaver.chain")
 
@@ -128,7 +129,7 @@ class ChainRunner:
             self._trail(name, "late", str(BackendTimeout(name, "first_token", limit - now).reason))
             return False
         if not attempt.has_text:
-            await asyncio.wait({attempt.task})
+            await attempt.ended
             self._failed(attempt)
             return False
         return await self._speak(attempt)
@@ -180,21 +181,33 @@ class ChainRunner:
         return False
 
     async def _until_end(self, attempt: Attempt) -> str | None:
-        """Wait for an accepted attempt; returns why it was cut, or None if it ended by itself."""
-        stall_s = self._turn.tier.stall_ms / 1000
-        while not attempt.task.done():
-            now = self._loop.time()
-            stalled_at = attempt.last_at + stall_s
-            if now >= self._turn.ends_at:
-                await attempt.cancel()
-                return f"the reply took longer than {self._turn.tier.total_ms} ms"
-            if now >= stalled_at:
-                await attempt.cancel()
-                return f"silent for {self._turn.tier.stall_ms} ms"
-            await asyncio.wait(
-                {attempt.task}, timeout=min(stalled_at, self._turn.ends_at) - now + 0.001
-            )
-        return None
+        """Wait for an accepted attempt; returns why it was cut, or None if it ended by itself.
+
+        One timer that moves on by itself watches it: a time limit around each wait for the next
+        token would cost more than the token.
+        """
+        loop, turn = self._loop, self._turn
+        stall_s = turn.tier.stall_ms / 1000
+        cut: list[str] = []
+
+        def watch() -> None:
+            nonlocal timer
+            now = loop.time()
+            if now >= turn.ends_at:
+                cut.append(f"the reply took longer than {turn.tier.total_ms} ms")
+            elif now >= attempt.last_at + stall_s:
+                cut.append(f"silent for {turn.tier.stall_ms} ms")
+            if cut:
+                attempt.task.cancel()
+            else:
+                timer = loop.call_at(min(attempt.last_at + stall_s, turn.ends_at), watch)
+
+        timer = loop.call_at(min(attempt.last_at + stall_s, turn.ends_at), watch)
+        try:
+            await attempt.ended
+        finally:
+            timer.cancel()
+        return cut[0] if cut else None
 
     def _request(self, entry: Entry) -> GenerateRequest:
         turn, tier = self._turn, self._turn.tier
@@ -254,7 +267,7 @@ class ChainRunner:
         return f"a bug in the backend: {type(error).__name__}"
 
     def _trail(self, backend: str, outcome: Outcome, reason: str | None = None) -> None:
-        at_ms = (self._loop.time() - self._turn.accepted_at) * 1000
+        at_ms = (perf_counter() - self._turn.accepted_at) * 1000
         self._turn.result.trail.append(TrailEntry(backend, outcome, at_ms, reason))
         if outcome in ("failed", "refused", "died", "late"):
             log.info("%s: backend %s %s: %s", self._turn.id, backend, outcome, reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,10 +47,13 @@ class Memory(Protocol):
     async def close(self) -> None:
         """Write what is pending and close; safe to call twice."""
 
-    async def recall(
+    def recall(
         self, game: str, save: str, npc: str, counterpart: str | None, limit: int
-    ) -> Sequence[Exchange]:
+    ) -> Sequence[Exchange] | Awaitable[Sequence[Exchange]]:
         """Return what these two heard of each other, oldest first, at most `limit`.
+
+        Returns it at once where it is known, which is the usual case and spares a turn the wait;
+        an awaitable where it has to be fetched.
 
         With `counterpart` None: the last that the NPC heard at all. An NPC that was in the
         audience has heard an exchange too. Sees everything `remember` was called with before.

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,19 +149,19 @@ class SqliteMemory:
             logger.error("the memory did not close in %.0f s: is its disk stuck?", CLOSE_S)
         self._cache.clear()
 
-    async def recall(
+    def recall(
         self, game: str, save: str, npc: str, counterpart: str | None, limit: int
-    ) -> Sequence[Exchange]:
+    ) -> Sequence[Exchange] | Awaitable[Sequence[Exchange]]:
         """Return what these two heard of each other, oldest first, at most `limit`.
 
-        Does not suspend where the pair is in the cache, which is any that was recalled before.
+        Returns at once what is in the cache, which is any pair that was recalled before.
         """
         if limit <= 0:
             return ()
         key = (game, save, pair_of(npc, counterpart))
         recent = self._cache.get(key)
         if recent is None or recent.loading or (recent.depth < limit and not recent.whole):
-            return await self._load(key, limit)
+            return self._load(key, limit)
         self._cache.move_to_end(key)
         return recent.items[-limit:]
 

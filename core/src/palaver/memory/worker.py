@@ -26,6 +26,8 @@ COPY_BYTES = 256 * 1024 * 1024
 """A larger file is not copied into the process when it can no longer be written."""
 BATCH = 500
 """Exchanges written in one transaction."""
+GATHER_S = 0.02
+"""How long a write waits for others, in seconds; it is also what a sudden death can lose."""
 RETRY_BUSY_MS = 100
 """How long a retry waits for another process; recalls wait behind it."""
 
@@ -75,6 +77,8 @@ class Worker:
         self._writes = 0
         self._dropped = 0
         self._lost = 0
+        self._idle = False
+        self._urgent = False
         self._stopping = False
         self._closed: Answer | None = None
         self._file: Store | None = None
@@ -91,8 +95,12 @@ class Worker:
                     if self._writes >= self._size:
                         self._drop()
                     self._writes += 1
+                else:
+                    self._urgent = True
                 self._tasks.append(task)
-                self._wake.notify()
+                # While the thread gathers writes, only what somebody waits for disturbs it.
+                if self._idle or self._urgent:
+                    self._wake.notify()
                 return
         if isinstance(task, Write):
             logger.warning("an exchange after the end of the memory is not remembered")
@@ -124,11 +132,16 @@ class Worker:
         while not self._stopping:
             with self._wake:
                 # Awake from time to time while there is something to bring to the file.
+                self._idle = True
                 self._wake.wait_for(
                     lambda: bool(self._tasks), self._retry_s if self._spare else None
                 )
+                self._idle = False
+                # Nobody waits for a write: those that follow soon share its transaction.
+                self._wake.wait_for(lambda: self._urgent, GATHER_S)
                 tasks, self._tasks = self._tasks, deque()
                 self._writes = 0
+                self._urgent = False
             try:
                 self._retry()
                 self._serve(tasks)

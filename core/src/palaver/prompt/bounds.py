@@ -153,7 +153,8 @@ def weigh(value: Any, depth: int = 0) -> int:
     if isinstance(value, list | tuple | dict):
         if depth >= MAX_NESTING:
             raise Refused(f"lists are nested deeper than {MAX_NESTING}; make them flatter")
-        spend(1 + len(value))
+        # As much as it takes: looking at an item costs several times what a node costs.
+        spend(3 + 2 * len(value))
         total = 2
         for item in value:
             total += 2 + weigh(item, depth + 1)

@@ -51,6 +51,7 @@ class FakeEngine:
         self.log: list[dict[str, Any]] = []
         self.session = ""
         self.last_seq = 0
+        self._family: list[FakeEngine] = [self]
 
     @classmethod
     async def connect(
@@ -114,6 +115,8 @@ class FakeEngine:
         """
         other = await type(self).connect(self.url, **options)
         other.log, other.session, other.last_seq = list(self.log), self.session, self.last_seq
+        other._family = self._family
+        self._family.append(other)
         return other
 
     async def start(self, **fields: Any) -> dict[str, Any]:
@@ -240,6 +243,11 @@ class FakeEngine:
     def cut(self) -> None:
         """Cut the connection without a word, as a network does."""
         self.socket.transport.abort()
+
+    def cut_all(self) -> None:
+        """Cut this connection and all that `another` opened from it."""
+        for engine in self._family:
+            engine.cut()
 
     async def closed(self) -> tuple[int | None, str]:
         """Wait until the server closes, and return its close code and reason.

@@ -117,7 +117,7 @@ class RunningServer:
             more: As for `FakeEngine.connect`.
         """
         engine = await FakeEngine.connect(self.url, ssl=ssl, **more)
-        self._stack.callback(engine.cut)
+        self._stack.callback(engine.cut_all)
         return engine
 
     async def ready(self, npc: str = "vlad", persona: str = "vampire", **start: Any) -> FakeEngine:

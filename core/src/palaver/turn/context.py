@@ -67,10 +67,10 @@ async def _recall(turn: Turn, game: Game, memory: Memory) -> None:
         return
     slack = max(1, depth // 2)
     try:
-        async with asyncio.timeout(RECALL_S):
-            known = await memory.recall(
-                turn.game, turn.save, turn.npc.id, turn.counterpart, depth + slack
-            )
+        known = memory.recall(turn.game, turn.save, turn.npc.id, turn.counterpart, depth + slack)
+        if not isinstance(known, Sequence):
+            async with asyncio.timeout(RECALL_S):
+                known = await known
     except TimeoutError:
         turn.note(f"memory took longer than {RECALL_S * 1000:.0f} ms")
         log.warning("memory took longer than %.0f ms; the turn goes on without", RECALL_S * 1000)

@@ -41,7 +41,7 @@ class Reply:
     Args:
         turn: The turn.
         sink: Where its messages go.
-        clock: The loop's time, in seconds.
+        clock: The time, in seconds.
     """
 
     def __init__(self, turn: Turn, sink: TurnSink, clock: Callable[[], float]) -> None:

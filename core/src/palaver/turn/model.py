@@ -138,7 +138,7 @@ class Turn:
         intent: What the utterance is: `greeting`, `threat`, `trade`, `question`, `quest`,
             `farewell`, `insult`, `thanks`, `silence` or `other`.
         mood: The NPC's mood.
-        accepted_at: `loop.time()` of its acceptance, in seconds.
+        accepted_at: `time.perf_counter()` of its acceptance, in seconds.
         first_text_at: `loop.time()` by which the first text must be shown.
         ends_at: `loop.time()` by which the turn must be over.
         history: What these two said before, oldest first.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-
 import aiohttp
 
 from palaver.errors import BackendError, BackendResponseError, BackendTimeout
@@ -40,8 +38,6 @@ class Http:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_connection_reuseconn.append(_note_reuse)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0, ttl_dns_cache=60, keepalive_timeout=KEEPALIVE_S
@@ -51,7 +47,6 @@ class Http:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
-                trace_configs=[trace],
                 # A server's stream of headers or tokens is bounded here and in `StreamReader`.
                 read_bufsize=2**16,
             )
@@ -79,23 +74,19 @@ class Http:
         """
         session = self._open_session()
         started = asyncio.get_running_loop().time()
-        while True:
-            context = SimpleNamespace(reused=False)
+        for last in (False, True):
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await session.request(
-                        method, url, data=body, allow_redirects=False, trace_request_ctx=context
-                    )
+                    return await session.request(method, url, data=body, allow_redirects=False)
             except (aiohttp.ClientError, OSError) as err:
-                if context.reused and isinstance(
-                    err, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError
-                ):
+                if not last and _was_closed(err):
                     # It was idle and the server had just closed it: nobody read the request.
                     continue
                 if isinstance(err, TimeoutError) and not isinstance(err, aiohttp.ClientError):
                     limit_s = (deadline or started) - started
                     raise BackendTimeout(self._backend, "total", limit_s) from err
                 raise from_exception(self._backend, _origin(url), err, self._connect_s) from err
+        raise AssertionError("unreachable")
 
     async def fetch(
         self, method: str, url: str, *, limit_s: float, body: bytes | None = None
@@ -142,14 +133,14 @@ class Http:
         return from_exception(self._backend, url, err, self._connect_s)
 
 
-async def _note_reuse(
-    _session: aiohttp.ClientSession,
-    context: SimpleNamespace,
-    _params: aiohttp.TraceConnectionReuseconnParams,
-) -> None:
-    request = context.trace_request_ctx
-    if request is not None:
-        request.reused = True
+def _was_closed(err: Exception) -> bool:
+    """Return whether an open connection ended before an answer began.
+
+    Usually it was an idle one; a new one that ends like this is tried once more for nothing.
+    """
+    if isinstance(err, aiohttp.ClientConnectorError):
+        return False
+    return isinstance(err, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
 
 
 def _origin(url: str) -> str:

@@ -17,7 +17,7 @@ __all__ = ["completions", "perform"]
 
 HELP = {
     "/npc NAME": "talk to somebody else; without a name, show who there is",
-    "/facts NAME=VALUE ...": "change facts: mood=bored, player.reputation=friend, game.night=true",
+    "/facts NAME=VALUE": "change a fact: mood=bored, player.reputation=friend, game.night=true",
     "/cue WHAT": "something happens: /cue The player draws a sword.",
     "/again": "say the last thing again",
     "/trail": "show or hide who answered and how fast",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
@@ -78,10 +79,14 @@ def chat(options: Options, npc: str | None, *, trail: bool) -> None:
         terminal = Terminal(out, lambda line: session.complete(line))
         session = ChatSession(talk, out, terminal, show_trail=trail)
         send_log_to(Notices(terminal))
+        # That a changed persona is live is what its writer waits for.
+        world_log = logging.getLogger("palaver.world")
+        world_log.setLevel(logging.INFO)
         try:
             _begin(session, npc)
             session.run()
         finally:
+            world_log.setLevel(logging.NOTSET)
             log_to_stderr()
             terminal.close()
 

@@ -102,13 +102,15 @@ class Screen:
     def name(self, name: str, colour: str) -> None:
         """Begin a reply with the name of who speaks."""
         name = plain(name)
-        self._write(self.styled(name, "bold", colour))
-        self._column = _columns(name)
+        self._write(self.styled(name, "bold", colour) + ":")
+        self._column = _columns(name) + 1
         self._space = " "
 
     def aside(self, text: str) -> None:
         """Write what is not said, such as an emotion or an action, among what is."""
         self._flush_word()
+        if self._column and not self._space:
+            self._space = " "
         for word in plain(text).split():
             self._put(word, "dim", "italic")
             self._space = " "

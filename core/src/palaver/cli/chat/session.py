@@ -75,6 +75,9 @@ class ChatSession:
 
     def choose(self) -> bool:
         """Let the person choose whom to talk to; returns whether they did."""
+        if len(self.talk.people.all) == 1:
+            self.talk.choose("1")
+            return True
         self.offer()
         while (line := self.terminal.ask("Whom do you talk to? (number or name) ")) is not None:
             if line.strip() in ("/quit", "/exit"):

@@ -123,14 +123,14 @@ class Terminal:
 
 
 class Notices(logging.Handler):
-    """Shows the log's warnings above the prompt.
+    """Shows the log above the prompt.
 
     Args:
         terminal: Where.
     """
 
     def __init__(self, terminal: Terminal) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._terminal = terminal
 
     def emit(self, record: logging.LogRecord) -> None:
