@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from palaver.chain.backend import BackendContext, BackendType
 from palaver.hookspecs import hookimpl
-from palaver_vllm.config import VllmSettings
 
 if TYPE_CHECKING:
     import click
 
+    from palaver.chain.backend import BackendContext, BackendType
     from palaver_vllm.backend import VllmBackend
+    from palaver_vllm.config import VllmSettings
 
 __version__ = "0.1.0"
 
-__all__ = ["VllmSettings", "__version__"]
+__all__ = ["__version__"]
+
+# Everything heavy is imported where it is used: every `palaver` command loads this module.
 
 
 def _create(name: str, settings: VllmSettings, context: BackendContext) -> VllmBackend:
-    # The HTTP client takes its time to import, and most commands need none.
     from palaver_vllm.backend import VllmBackend
 
     return VllmBackend(name, settings, context)
@@ -35,6 +36,9 @@ async def _detect() -> VllmSettings | None:
 @hookimpl
 def palaver_register_backends(register: Callable[[BackendType], None]) -> None:
     """Offer the type `vllm`."""
+    from palaver.chain.backend import BackendType
+    from palaver_vllm.config import VllmSettings
+
     register(
         BackendType(
             "vllm",

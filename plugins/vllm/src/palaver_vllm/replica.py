@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os.path
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -190,11 +191,7 @@ class Replica:
         return Plan(base, note=f"{note} (loading failed: {failed})" if failed else note)
 
     async def _load(self, manifest: AdapterManifest) -> None:
-        if not manifest.path.is_absolute():
-            raise BackendResponseError(
-                self._backend, f"the path of adapter {manifest.id} is not absolute"
-            )
-        body = encode({"lora_name": manifest.id, "lora_path": str(manifest.path)})
+        body = encode({"lora_name": manifest.id, "lora_path": _weights(manifest)})
         status, answer = await self._http.fetch(
             "POST",
             f"{self.url}/v1/load_lora_adapter",
@@ -219,3 +216,8 @@ class Replica:
     async def close(self) -> None:
         """Stop loading; safe to call twice."""
         await self._loader.close()
+
+
+def _weights(manifest: AdapterManifest) -> str:
+    """Return where the weights are, always alike: the prefix cache is keyed by it."""
+    return os.path.abspath(manifest.path)

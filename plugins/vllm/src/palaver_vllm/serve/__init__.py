@@ -1,0 +1,1 @@
+"""Starting a vLLM server for a world, watching it, and taking it down again."""
