@@ -167,8 +167,8 @@ def _min(env: Any, value: Any, case_sensitive: Any = False, attribute: Any = Non
 
 @pass_environment
 def _max(env: Any, value: Any, case_sensitive: Any = False, attribute: Any = None) -> Any:
-    ordered = _ordered(env, value, attribute, case_sensitive=case_sensitive)
-    return ordered[-1] if ordered else Missing("there is no largest item")
+    ordered = _ordered(env, value, attribute, case_sensitive=case_sensitive, reverse=True)
+    return ordered[0] if ordered else Missing("there is no largest item")
 
 
 @pass_environment

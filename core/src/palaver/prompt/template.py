@@ -69,6 +69,12 @@ class BlockTemplate:
             for name, block in template.blocks.items():
                 self._stacks.setdefault(name, []).append(block)
         self._order = [(name, self._stacks[name][0]) for name in self.blocks]
+        # Blamed where what a block wrote is too long only in sum.
+        self._places: dict[str | None, tuple[Path, int | None]] = {
+            node.name: (source.file, node.lineno)
+            for source in reversed(chain)
+            for node in source.tree.find_all(nodes.Block)
+        }
         self._before = [found for source in chain if (found := _sets(library, source)) is not None]
 
     def render(self, variables: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
@@ -84,6 +90,7 @@ class BlockTemplate:
             TemplateError: It failed or broke a bound; with file and line.
         """
         token = BUDGET.set(Budget())
+        at: str | None = None
         try:
             context = self._env.context_class(
                 self._env,
@@ -97,14 +104,14 @@ class BlockTemplate:
                     pass
             result = []
             total = 0
-            for name, block in self._order:
+            for at, block in self._order:
                 text = join(block(context)).strip()
                 if text:
                     total += len(text)
-                    result.append((name, text))
+                    result.append((at, text))
             room(total)
         except Exception as err:
-            raise template_error(err, self.file) from err
+            raise template_error(err, *self._places.get(at, (self.file, None))) from err
         finally:
             BUDGET.reset(token)
         return result
