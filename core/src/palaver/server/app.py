@@ -61,7 +61,12 @@ class Server:
         for bridge in gateway.plugins.bridges:
             app.add_routes(bridge.routes(gateway))
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_S,
+            # Nobody generates for an HTTP client that has left.
+            handler_cancellation=True,
         )
         self._open = False
 

@@ -251,7 +251,8 @@ async def errors(request: web.Request, handler: Any) -> web.StreamResponse:
     except web.HTTPException as err:
         if err.content_type == "application/json" or err.status < 400:
             raise
-        return error_response("bad_message", err.reason, status=err.status)
+        code = "too_large" if err.status == 413 else "bad_message"
+        return error_response(code, err.reason, status=err.status)
     except TimeoutError:
         return error_response("bad_message", "the body did not arrive in time", status=408)
     except Exception:

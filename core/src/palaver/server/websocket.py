@@ -15,6 +15,7 @@ from palaver._version import __version__
 from palaver.errors import ProtocolError
 from palaver.server.frames import check_version, names, parse, to_frame
 from palaver.server.handlers import handle
+from palaver.server.http import error_response
 from palaver.server.outbox import Outbox
 from palaver.server.rates import TokenBucket
 
@@ -30,6 +31,8 @@ log = logging.getLogger("palaver.session")
 
 CLOSE_S = 2.0
 """Time for a client to answer a close, and for what waits to be sent, in seconds."""
+LEAVE_S = 10.0
+"""Time for a connection to end by itself once its client has left, in seconds."""
 TOO_LARGE_FACTOR = 4
 """Up to this many times the limit a message is read, so that its sender learns what is wrong."""
 REFUSALS = 200
@@ -61,15 +64,23 @@ class WebSocketEndpoint:
             max_msg_size=self._limits.message_bytes * TOO_LARGE_FACTOR,
         )
         if not ws.can_prepare(request).ok:
-            return web.json_response(
-                {"error": "this address takes WebSocket connections; see POST /v1/turns for HTTP"},
-                status=426,
-                headers={"Upgrade": "websocket"},
-            )
+            hint = "this address takes WebSocket connections; for HTTP there is POST /v1/turns"
+            refusal = error_response("bad_message", hint, status=426)
+            refusal.headers["Upgrade"] = "websocket"
+            return refusal
         await ws.prepare(request)
         connection = _Connection(ws, request.transport, self._gateway, self._hub, self._gate)
         self._open.add(connection)
-        await connection.run()
+        run = asyncio.create_task(connection.run(), name="serve a client")
+        try:
+            await asyncio.wait({run})
+        finally:
+            # A client that leaves cancels this handler. Its connection ends by itself, once what
+            # it sent last is done; half a save or half an end of a session would be worse.
+            _, late = await asyncio.wait({run}, timeout=LEAVE_S)
+            if late:
+                run.cancel()
+        run.result()
         return ws
 
     async def close(self) -> None:
