@@ -13,12 +13,13 @@ from importlib.metadata import entry_points
 
 import click
 
-from palaver.plugins import GROUP, ONLY
-
 __all__ = ["plugin_commands"]
 
 log = logging.getLogger("palaver.plugins")
 
+# As in palaver.plugins, which takes longer to import than all of this to run.
+GROUP = "palaver"
+ONLY = "PALAVER_PLUGINS"
 HOOK = "palaver_register_commands"
 
 
