@@ -132,11 +132,14 @@ async def prepare(
     notes: list[str] = []
     if not trusted:
         settings, left_out = restrict_untrusted(settings)
-        notes.extend(left_out)
         if any((located.folder / "plugins").glob("*.py")):
+            left_out.insert(0, "its plugins do not run")
+        if left_out:
+            changed = trust.has_changed(located.folder)
+            state = "has changed since it was trusted" if changed else "is not trusted"
             notes.append(
-                f"{located.folder.name} is not trusted: its plugins do not run. Read them, then "
-                f"run `palaver trust {located.folder}`"
+                f"{located.folder.name} {state}: {'; '.join(left_out)}. Look at what it wants, "
+                f"then run `palaver trust {located.folder}`"
             )
     plugins = make_plugin_manager(
         world_plugins=located.folder / "plugins" if trusted else None,
@@ -179,11 +182,13 @@ def _backends(
     """Make the configured backends; the instant ones are there without being configured."""
     backends: dict[str, tuple[Backend, BackendType]] = {}
     for name, table in settings.backends.items():
-        kind = types.get(str(table.get("type")))
+        wanted = table.get("type")
+        kind = types.get(str(wanted))
         if kind is None:
             known = ", ".join(sorted(types)) or "none; install a plugin such as palaver-static"
+            missing = f"there is no backend type {wanted!r}; there are" if wanted else "add it, as"
             raise ConfigError(
-                f"there is no backend type {table.get('type')!r}; there are: {known}",
+                f"{missing}: {known}",
                 file=file,
                 key=f"backends.{name}.type",
             )

@@ -104,10 +104,12 @@ class _Check:
 
     def _check_backends(self) -> None:
         for name, table in self.settings.backends.items():
-            kind = self.types.get(str(table.get("type")))
+            wanted = table.get("type")
+            kind = self.types.get(str(wanted))
             if kind is None:
-                hint = did_you_mean(str(table.get("type")), self.types)
-                message = f"backends.{name}.type: no plugin brings {table.get('type')!r}{hint}"
+                missing = f"no plugin brings {wanted!r}" if wanted else "is needed here; add it"
+                hint = did_you_mean(str(wanted), self.types)
+                message = f"backends.{name}.type: {missing}{hint}"
                 self._error(self.toml, None, message)
                 continue
             try:
