@@ -68,7 +68,7 @@ def _plugins(located: Located, settings: Settings, problems: list[Problem]) -> P
     if not trusted:
         wants = restrict_untrusted(settings)[1]
         if any((folder / "plugins").glob("*.py")):
-            wants.insert(0, "its plugins do not run, and were not looked at")
+            wants.insert(0, "its plugins do not run and were not looked at")
         if wants:
             state = (
                 "has changed since it was trusted"
@@ -80,7 +80,7 @@ def _plugins(located: Located, settings: Settings, problems: list[Problem]) -> P
                     folder,
                     None,
                     "warning",
-                    f"this world {state}: {'; '.join(wants)}. Read them, then run "
+                    f"this world {state}: {'; '.join(wants)}. Look at what it wants, then run "
                     f"`palaver trust {folder}`",
                 )
             )

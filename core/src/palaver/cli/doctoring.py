@@ -119,7 +119,7 @@ async def examine(
             with console(err=True).status(f"asking {safe(name)} …"):
                 findings.append(await _examine(gateway.backends[name], turn, asked.limit_s))
     notes = list(parts.notes)
-    left_out = any("backend" in note and "left out" in note for note in notes)
+    left_out = any("left out" in note for note in notes)
     if as_json:
         print_json({"backends": [asdict(one) for one in findings], "notes": notes})
     else:

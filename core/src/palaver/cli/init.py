@@ -53,6 +53,12 @@ def command(folder: Path, example: str | None, as_json: bool) -> None:
         print_json({"world": str(folder.resolve()), "trusted": True, "personas": personas})
         return
     out = console()
+    if example is None and not _has_base():
+        out.print(
+            "[yellow]Its persona begins with npc.j2 of palaver-prompts, which is not installed: "
+            "pip install palaver-prompts[/]",
+            soft_wrap=True,
+        )
     out.print(f"[bold]{safe(folder)}[/] is a world now, and you trust it.", soft_wrap=True)
     steps = [
         (f"palaver chat {folder} --npc {personas[0]}", "talk to somebody"),
@@ -63,6 +69,14 @@ def command(folder: Path, example: str | None, as_json: bool) -> None:
     width = max(len(step) for step, _ in steps)
     for step, meaning in steps:
         out.print(f"  [bold]{safe(step.ljust(width))}[/]  [dim]{safe(meaning)}[/]", soft_wrap=True)
+
+
+def _has_base() -> bool:
+    """Return whether a plugin brings the template that the new persona begins with."""
+    from palaver.plugins import make_plugin_manager
+
+    folders = make_plugin_manager().template_folders
+    return any((folder / "npc.j2").is_file() for folder in folders)
 
 
 def _example(name: str) -> Path:

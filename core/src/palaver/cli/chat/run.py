@@ -12,7 +12,7 @@ from palaver.cli.chat.session import ChatSession
 from palaver.cli.chat.talk import Options, Said, Talk, open_talk
 from palaver.cli.chat.terminal import Notices, Terminal
 from palaver.cli.output import log_to_stderr, plain, send_log_to
-from palaver.errors import PalaverError
+from palaver.errors import PalaverError, ServerError
 from palaver.messages import TurnDelta, TurnDone
 
 __all__ = ["chat", "once"]
@@ -40,7 +40,10 @@ def once(options: Options, npc: str, said: Said, *, trail: bool, as_json: bool) 
             talk.choose(npc)
         except LookupError as unknown:
             raise PalaverError(str(unknown.args[0])) from None
-        done = _print_reply(talk, said, as_json=as_json)
+        try:
+            done = _print_reply(talk, said, as_json=as_json)
+        except ServerError as refused:
+            raise PalaverError(refused.message) from refused
         if done is not None and trail and not as_json:
             err.line(trail_line(done), "dim")
         if done is not None and done.status == "cancelled":

@@ -13,6 +13,7 @@ from palaver.cli.chat.people import People, Person, ask_server, of_world
 from palaver.cli.local import local_server
 from palaver.cli.loops import LoopThread, on_interrupt
 from palaver.client import Client, ClientTurn, TurnEvent, connect
+from palaver.errors import ServerError
 from palaver.messages import TurnDelta, TurnDone
 
 __all__ = ["Options", "Said", "Talk", "open_talk"]
@@ -178,15 +179,20 @@ class Talk:
         start = self._client.cue if said.cue else self._client.say
         reply = _Reply(self._loop)
         with on_interrupt(reply.stop):
-            reply.turn = self._loop.call(
-                start(
-                    self.npc.id,
-                    said.text,
-                    player=self._options.player_id,
-                    lang=self._options.lang,
-                    priority="player",
+            try:
+                reply.turn = self._loop.call(
+                    start(
+                        self.npc.id,
+                        said.text,
+                        player=self._options.player_id,
+                        lang=self._options.lang,
+                        priority="player",
+                    )
                 )
-            )
+            except ServerError as err:
+                if err.code != "unknown_npc":
+                    raise
+                raise ServerError(err.code, self.people.unknown(self.npc.id)) from err
             while (event := self._loop.call(_next(reply.turn))) is not None:
                 if isinstance(event, TurnDelta):
                     if reply.stopping:
