@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unicodedata import category
 
 __all__ = ["neutralize", "neutralize_data"]
 
@@ -44,7 +45,7 @@ _INVISIBLE = re.compile(
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Persian, Indic scripts and emoji need joiners and the emoji selector; between ASCII characters
 # they only hide something.
-_JOINERS = re.compile("(.?)([\u200c\u200d\ufe0f]+)(?=(.?))", re.DOTALL)
+_JOINERS = re.compile("([^\u200c\u200d\ufe0f]?)([\u200c\u200d\ufe0f]+)(?=(.?))", re.DOTALL)
 
 _LT, _GT, _BAR = "[<\uff1c\ufe64]", "[>\uff1e\ufe65]", "[|\uff5c]"
 _NAMES = (
@@ -77,8 +78,11 @@ _ROUND = str.maketrans("<>[]\uff1c\uff1e\ufe64\ufe65", "()()()()")
 _ROLES = "system|user|assistant|human|ai|bot"
 _HEADINGS = f"{_ROLES}|instructions?|response|input"
 # Roles as plain text, at the start of a line: "Human:", "### Instruction:", "**System**:".
+_PUNCTUATION = "(?:[^\\w\n:]|_)"
 _ROLE = re.compile(
-    f"^([ \t>*_]*)(?:#+[ \t]*({_HEADINGS})\\b([ \t*_]*):?|({_ROLES})([ \t*_]*):)",
+    f"^((?:{_PUNCTUATION}|:){{0,16}})"
+    f"(?:({_ROLES})({_PUNCTUATION}{{0,8}}:(?:{_PUNCTUATION}|:)*)"
+    f"|(?<=[# ])({_HEADINGS})({_PUNCTUATION}{{0,8}}(?::(?:{_PUNCTUATION}|:)*|$)))",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -127,12 +131,17 @@ def _visible(text: str) -> str:
 
 def _join(found: re.Match[str]) -> str:
     before, joiners, after = found[1], found[2], found[3]
-    if not before or before.isascii():
+    if not _joinable(before):
         return before
-    if not after or after.isascii():
+    if not _joinable(after):
         # An emoji's own selector ends it; a joiner before ASCII has nothing to join.
         return before + ("\ufe0f" if "\ufe0f" in joiners else "")
     return before + joiners[:2]
+
+
+def _joinable(char: str) -> bool:
+    """Return whether a character is a letter, a mark or an emoji beyond ASCII."""
+    return bool(char) and not char.isascii() and category(char)[0] in "LMS" and char != "\uff5c"
 
 
 def _parenthesize(found: re.Match[str]) -> str:
@@ -140,5 +149,9 @@ def _parenthesize(found: re.Match[str]) -> str:
 
 
 def _unrole(found: re.Match[str]) -> str:
-    word, rest = (found[2], found[3]) if found[2] else (found[4], found[5])
-    return f"{found[1]}{word}{rest} -"
+    before, role, after, heading, rest = found.groups()
+    if role is None and "#" not in before:
+        return found[0]
+    after = rest if role is None else after
+    # Only the first colon is worth a dash; the others would make a role of it again.
+    return before.rstrip("# \t") + (role or heading) + after.replace(":", " -", 1).replace(":", "")
