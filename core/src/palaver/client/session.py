@@ -90,13 +90,13 @@ class Session:
 
     async def close(self) -> None:
         """End the session. Open turns end with `ConnectionLost`. Safe to call twice."""
+        if self._over is None:
+            self.on_lost(ConnectionLost("the client was closed"))
         await self._link.close()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait((task,), timeout=self._timeout_s)
-        if self._over is None:
-            self.on_lost(ConnectionLost("the client was closed"))
 
     async def tell(self, type: str, **fields: Any) -> None:
         """Send any other message of the protocol, and wait until it is handled.
