@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 from docs_docstrings import signature, to_markdown
-from docs_fields import field_table
+from docs_fields import field_table, nested_models
 from pydantic import BaseModel
 from workspace import ROOT
 
@@ -27,6 +27,19 @@ from palaver import hookspecs, messages
 from palaver.config import models
 
 REFERENCE = ROOT / "docs" / "reference"
+VARIABLES = {
+    "PALAVER_SERVER__PORT=9000": "Any setting: its key in capitals, with `__` for each dot. The "
+    "value is written as in TOML, or is text.",
+    "PALAVER_PLUGINS": "The only packages to load, by their names, with commas between them.",
+    "PALAVER_TRACE_HOOKS=1": "Logs every call of a hook.",
+    "PALAVER_TOKEN": "The token with which `palaver chat --url` and `palaver bench --url` connect.",
+    "PALAVER_DATA_DIR": "Folder for what the server writes, instead of `data` in the world.",
+    "PALAVER_CONFIG_DIR": "Folder of the list of trusted worlds.",
+    "PALAVER_DEBUG=1": "Shows tracebacks, as `--debug` does.",
+    "PALAVER_TEST_UNIT_MS": "Time unit of the tests, 10 by default; more on a slow machine.",
+    "NO_COLOR": "Leaves colours out.",
+}
+"""Environment variables; tests/test_docs.py looks for others in the code."""
 MADE = "<!-- Made by `python tools/docs.py`; do not edit by hand. -->"
 
 
@@ -36,17 +49,17 @@ def messages_page() -> str:
         MADE,
         "# Messages of the wire protocol, version 1",
         (
-            "Every field of every message. What they mean together, in which order they come and what "
-            "happens when something goes wrong stands in [the specification](protocol.md)."
+            "Every field of every message. What they mean together, in which order they come and "
+            "what happens when something goes wrong stands in [the specification](protocol.md)."
         ),
         (
-            "A message is one JSON object. Unknown fields are ignored on both sides. Fields without "
-            "a default are required; an empty default means that the field may be left out."
+            "A message is one JSON object. Unknown fields are ignored on both sides. An empty "
+            "default means that the field may be left out."
         ),
         "## From client to server",
         (
-            "Every one of these may also have `id`, a string of 1 to 128 characters: an `error` about "
-            "the message carries it as `re`."
+            "Every one of these may also have `id`, a string of 1 to 128 characters: an `error` "
+            "about the message carries it as `re`."
         ),
     ]
     for name, model in messages.CLIENT_MESSAGES.items():
@@ -106,9 +119,8 @@ def settings_page() -> str:
         "# Settings",
         (
             "All of `palaver.toml` in a world's folder. Every setting has a default: a world needs "
-            "no such file. An unknown key is an error that names the nearest right one. A setting "
-            "may also be given as an environment variable or a flag, see `palaver serve --help`; a "
-            "flag comes before the environment, the environment before the file."
+            "no such file. An unknown key is an error that names the nearest right one. A flag "
+            "comes before the environment, the environment before the file."
         ),
         "## Top level",
         field_table(models.Settings, skip=("server", "limits", "memory", "backends", "tiers")),
@@ -118,6 +130,7 @@ def settings_page() -> str:
     parts += _settings(models.Tier)
     parts += ["### Shipped tiers", _tiers_table()]
     parts += ["## `[backends.NAME]`", *_backends()]
+    parts += ["## Environment variables", _variables_table()]
     return _page(parts)
 
 
@@ -137,6 +150,12 @@ def _tiers_table() -> str:
     return "\n".join(rows)
 
 
+def _variables_table() -> str:
+    rows = ["| variable | meaning |", "| --- | --- |"]
+    rows += [f"| `{name}` | {meaning} |" for name, meaning in VARIABLES.items()]
+    return "\n".join(rows)
+
+
 def _backends() -> Iterator[str]:
     from palaver.chain.backend import BackendSettings
 
@@ -149,14 +168,20 @@ def _backends() -> Iterator[str]:
         yield f'### `type = "{kind.name}"`'
         yield kind.summary
         yield field_table(kind.settings, skip=common)
+        for name, model in nested_models(kind.settings):
+            yield f"#### `[backends.NAME.{name}]`"
+            yield to_markdown(model.__doc__ or "")
+            yield field_table(model)
     yield "### Every type"
     yield field_table(BackendSettings)
 
 
 def _backend_types() -> list[Any]:
-    from palaver.plugins import load_plugins
+    from palaver.plugins import make_plugin_manager
 
-    return sorted(load_plugins().backend_types.values(), key=lambda kind: str(kind.name))
+    # All packages, whatever the environment of whoever makes the pages says.
+    types = make_plugin_manager(environ={}).backend_types
+    return sorted(types.values(), key=lambda kind: str(kind.name))
 
 
 def cli_page() -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -41,6 +42,14 @@ def field_table(model: type[BaseModel], *, skip: tuple[str, ...] = ()) -> str:
         default = _default(field.get_default(call_default_factory=True))
         rows.append(f"| `{name}` | {_cell(kind)} | {default} | {_cell(field.description)} |")
     return "\n".join(rows) if len(rows) > 2 else "No fields."
+
+
+def nested_models(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yields name and model of each field that holds a table of its own, or may hold one."""
+    for name, field in model.model_fields.items():
+        for option in (field.annotation, *get_args(field.annotation)):
+            if inspect.isclass(option) and issubclass(option, BaseModel):
+                yield name, option
 
 
 def type_words(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
