@@ -147,9 +147,10 @@ def test_nothing_is_found_where_nothing_is_wrong(compiled: Compile, world: Path)
     template = compiled(
         "{% extends 'npc.j2' %}{# a comment #}\n{% set calm = npc.mood == 'calm' %}"
         "{% macro m(x) %}{{ x }}{{ varargs }}{% endmacro %}"
-        "{% block voice %}{{ facts.hunger }}{{ player.reputation }}{{ player.name }}{{ game.night }}"
-        "{{ npc.zone }}{{ lang_name }}{{ context.moon }}{{ world }}{{ calm }}{{ m(1) }}{{ intent }}"
-        "{% for action in actions %}{{ loop.index }}{{ action.name }}{% endfor %}{{ emotions }}"
+        "{% block voice %}{{ facts.hunger }}{{ player.reputation }}{{ player.name }}"
+        "{{ game.night }}{{ npc.zone }}{{ lang_name }}{{ context.moon }}{{ world }}{{ m(1) }}"
+        "{{ calm }}{{ intent }}{{ emotions }}"
+        "{% for action in actions %}{{ loop.index }}{{ action.name }}{% endfor %}"
         "{% set ns = namespace(a=1) %}{% set ns.a = 2 %}{{ ns.a }}{{ facts[npc.mood] }}"
         "{% include 'mine.j2' %}{% endblock %}",
         mine="{{ calm }}{{ facts.hunger }}",
