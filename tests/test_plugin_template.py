@@ -22,6 +22,7 @@ class Installed:
         self.folder = folder
         # Beside what is installed already, as a user's environment would have it.
         self.environ = os.environ | {"PYTHONPATH": str(site), "NO_COLOR": "1"}
+        self.environ.pop("PIP_CONSTRAINT", None)  # relative to the checkout
 
     def run(self, *command: str) -> str:
         """Runs a Python module in the copy's folder and returns what it printed."""
