@@ -3,6 +3,8 @@
 - `palaver.testing.scripted`: a backend inside the process that plays a script.
 - `palaver.testing.fake_vllm`: a model server with vLLM's manners and every way to misbehave.
 - `palaver.testing.fake_engine`: an engine that plays a script over the wire.
+- `palaver.testing.server`: a small world and the real server on a free port.
+- `palaver.testing.transcripts`: reads the transcripts of `tests/wire`.
 - `palaver.testing.contract`: the suite that every backend has to pass.
 
 Installing `palaver[testing]` makes the fixtures of `palaver.testing.pytest_plugin` available.
