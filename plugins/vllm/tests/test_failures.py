@@ -30,6 +30,12 @@ LONG = "This model's maximum context length is 1024 tokens. However, your prompt
     [
         pytest.param(400, body(LONG), PromptTooLong, id="400 too long"),
         pytest.param(400, body("Too long.", "input_tokens"), PromptTooLong, id="400 by its field"),
+        pytest.param(
+            400,
+            body("max_tokens=5000 cannot be greater than max_model_len=2048.", "max_tokens"),
+            BackendRefused,
+            id="400 reply too long",
+        ),
         pytest.param(413, b"", PromptTooLong, id="413"),
         pytest.param(400, body("Bad."), BackendRefused, id="400"),
         pytest.param(422, body("Bad."), BackendRefused, id="422"),

@@ -186,16 +186,16 @@ class FakeVllm:
         except FakeError as error:
             return web.json_response(error.body, status=error.status)
         except web.HTTPException as error:
-            return web.json_response(error_body(error.status, error.reason), status=error.status)
+            return web.json_response({"detail": error.reason}, status=error.status)
         return response
 
     async def _json(self, request: web.Request) -> dict[str, Any]:
         try:
             body = json.loads(await request.read())
         except ValueError as error:
-            raise FakeError(400, f"[{{'type': 'json_invalid', 'msg': '{error}'}}]") from None
+            raise FakeError(400, f"JSON decode error: {error}", "Bad Request", "body.0") from None
         if not isinstance(body, dict):
-            raise FakeError(400, "Input should be a valid dictionary")
+            raise FakeError(400, "Input should be a valid dictionary", "Bad Request", "body")
         return body
 
     async def _health(self, _request: web.Request) -> web.Response:
@@ -214,7 +214,7 @@ class FakeVllm:
                 "root": root,
                 "parent": parent,
                 "max_model_len": length,
-                "permission": [],
+                "permission": [_PERMISSION],
             }
 
         cards = [card(self.model, self.root, None, self.max_model_len)]
@@ -324,7 +324,7 @@ class FakeVllm:
                 )
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
-            raise FakeError(400, "Field required", param="messages")
+            raise FakeError(400, "Field required", "Bad Request", "body.messages")
         prompt = "\n".join(f"{message['role']}: {message['content']}" for message in messages)
         key = f"{name}:{self.adapters.names.get(name, '')}"
         tokens = len(prompt) // 4
@@ -343,3 +343,19 @@ class FakeVllm:
         if callable(script):
             script = script(body)
         return script if isinstance(script, Reply) else Reply(steps=script)
+
+
+_PERMISSION = {
+    "id": "modelperm-0",
+    "object": "model_permission",
+    "created": 0,
+    "allow_create_engine": False,
+    "allow_sampling": True,
+    "allow_logprobs": True,
+    "allow_search_indices": False,
+    "allow_view": True,
+    "allow_fine_tuning": False,
+    "organization": "*",
+    "group": None,
+    "is_blocking": False,
+}

@@ -90,6 +90,8 @@ class Reply:
 Script: TypeAlias = Reply | Sequence[Step] | Callable[[Mapping[str, Any]], "Reply | Sequence[Step]"]
 """A reply, its steps only, or a function of the request's JSON that returns one of these."""
 
+FINGERPRINT = "vllm-0.32.0-00000000"
+
 _TYPES = {
     400: ("BadRequestError", "Bad request."),
     401: ("Unauthorized", "Unauthorized"),
@@ -154,22 +156,33 @@ class Chunks:
         }
         return self._event(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
 
-    def _choice(self, delta: dict[str, str], finish: str | None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, **more}
-        return self._chunk(choices=[choice])
+    @staticmethod
+    def _choice(delta: dict[str, str], finish: str | None, **more: Any) -> dict[str, Any]:
+        return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, **more}
 
     def first(self) -> bytes:
         """Return the first event, which carries no text."""
-        return self._choice({"role": "assistant", "content": ""}, None)
+        choice = self._choice({"role": "assistant", "content": ""}, None)
+        return self._chunk(choices=[choice], prompt_token_ids=None, prompt_text=None)
 
     def token(self, text: str) -> bytes:
         """Return the event of one token."""
         self.tokens += 1
-        return self._choice({"content": text}, None)
+        return self._chunk(choices=[self._choice({"content": text}, None, token_ids=None)])
 
-    def last(self, finish: str, stop_reason: str | None) -> bytes:
-        """Return the event that carries the finish reason."""
-        return self._choice({"content": ""}, finish, stop_reason=stop_reason)
+    def last(self, finish: str, *, stop_reason: str | None, text: str, usage: bool) -> bytes:
+        """Return the event that carries the finish reason.
+
+        Args:
+            finish: The finish reason.
+            stop_reason: The stop string that was found, or None.
+            text: The last token; empty where the model said that it is done.
+            usage: Whether an event with the usage follows.
+        """
+        self.tokens += bool(text)
+        choice = self._choice({"content": text}, finish, stop_reason=stop_reason, token_ids=None)
+        more = {} if usage else {"system_fingerprint": FINGERPRINT}
+        return self._chunk(choices=[choice], **more)
 
     def usage(self, prompt_tokens: int) -> bytes:
         """Return the event that carries the usage, with no choice in it."""
@@ -178,7 +191,7 @@ class Chunks:
             "total_tokens": prompt_tokens + self.tokens,
             "completion_tokens": self.tokens,
         }
-        return self._chunk(choices=[], usage=usage)
+        return self._chunk(choices=[], usage=usage, system_fingerprint=FINGERPRINT)
 
     def failure(self, fail: Fail) -> bytes:
         """Return an error event."""

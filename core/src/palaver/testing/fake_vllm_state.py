@@ -104,7 +104,9 @@ class Adapters:
         if rank > self._max_rank:
             raise FakeError(
                 500,
-                f"LoRA rank {rank} is greater than max_lora_rank {self._max_rank}.",
+                "Call to add_lora method failed: Worker failed with error 'LoRA rank "
+                f"{rank} is greater than max_lora_rank {self._max_rank}.', please check the stack "
+                "trace above for the root cause",
                 "InternalServerError",
             )
 

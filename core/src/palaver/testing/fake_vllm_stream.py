@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from palaver.testing import UNIT_S
-from palaver.testing.fake_vllm_reply import CUT, Chunks, Fail, Raw, Reply
+from palaver.testing.fake_vllm_reply import CUT, Chunks, Fail, Raw, Reply, Step
 from palaver.testing.fake_vllm_state import Asked
 from palaver.testing.scripted import Pause
 
@@ -20,6 +21,15 @@ def cut(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A proper end: finish reason, the last token if it comes with it, the stop string."""
+
+    finish: str
+    text: str = ""
+    stop_reason: str | None = None
 
 
 class Stream:
@@ -56,20 +66,24 @@ class Stream:
         reply, chunks = self._reply, self._chunks
         await self._response.prepare(self._request)
         await self._write(chunks.first())
-        finish, stop_reason = await self._steps()
-        if finish == "cut":
+        end = await self._steps()
+        if end is CUT:
             return cut(self._request)
-        if finish is not None:
-            self._waiting += chunks.last(finish, stop_reason)
+        if isinstance(end, _End):
             options = self._asked.body.get("stream_options") or {}
-            if options.get("include_usage"):
+            usage = bool(options.get("include_usage"))
+            self._asked.sent += end.text
+            self._waiting += chunks.last(
+                end.finish, stop_reason=end.stop_reason, text=end.text, usage=usage
+            )
+            if usage:
                 self._waiting += chunks.usage(prompt_tokens)
         await self._write(chunks.done() if reply.done else b"")
         await self._response.write_eof()
         return self._response
 
-    async def _steps(self) -> tuple[str | None, str | None]:
-        """Send the steps; return finish reason and the stop string that was found."""
+    async def _steps(self) -> _End | Step | None:
+        """Send the steps; return how it ends: properly, cut, or not at all."""
         body, reply = self._asked.body, self._reply
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
         stops = body.get("stop") or []
@@ -77,18 +91,17 @@ class Stream:
         delay = reply.first_token
         for step in reply.steps:
             if isinstance(step, str):
-                if limit is not None and self._chunks.tokens >= limit:
-                    return "length", None
                 if delay:
                     await asyncio.sleep(delay * UNIT_S)
                 delay = reply.per_token
                 text, stop = _cut_at(self._asked.sent, step, stops)
-                if text:
-                    self._waiting += self._chunks.token(text)
-                    self._asked.sent += text
-                    await self._notify()
                 if stop is not None:
-                    return "stop", stop
+                    return _End("stop", text, stop)
+                if limit is not None and self._chunks.tokens + 1 >= limit:
+                    return _End("length", text)
+                self._waiting += self._chunks.token(text)
+                self._asked.sent += text
+                await self._notify()
                 waiting += 1
                 if waiting % reply.together == 0:
                     await self._write()
@@ -101,14 +114,14 @@ class Stream:
                 await self._write(step.data)
             elif isinstance(step, Fail):
                 await self._write(self._chunks.failure(step))
-                return None, None
+                return None
             elif step is CUT:
                 await self._write()
-                return "cut", None
+                return CUT
             else:
                 await self._write()
                 await asyncio.Event().wait()
-        return reply.finish, None
+        return _End(reply.finish) if reply.finish is not None else None
 
     async def _write(self, data: bytes = b"") -> None:
         data, self._waiting = self._waiting + data, b""

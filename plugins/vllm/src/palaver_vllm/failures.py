@@ -26,7 +26,7 @@ from palaver_vllm.stream import BAD_JSON, ErrorInfo, StreamReader
 __all__ = ["broken", "from_exception", "from_reader", "from_status", "retry_after_s"]
 
 _MAX_CHARS = 300
-_TOO_LONG = ("maximum context length", "max_model_len", "maximum model length")
+_TOO_LONG = ("maximum context length", "maximum model length")
 
 
 class _Body(msgspec.Struct):
@@ -112,7 +112,7 @@ def _error(
             status_code=status,
             retry_after_s=retry_after_s(retry_after),
         )
-    if status == 413 or info.param == "input_tokens" or any(text in message for text in _TOO_LONG):
+    if status == 413 or _is_too_long(info):
         return PromptTooLong(
             backend,
             f"the prompt is too long ({said}); set `context_tokens` or raise --max-model-len",
@@ -123,6 +123,12 @@ def _error(
     if status >= 500:
         return BackendResponseError(backend, f"failed ({said})")
     return BackendRefused(backend, f"refuses the request ({said})", status_code=status)
+
+
+def _is_too_long(info: ErrorInfo) -> bool:
+    if info.param in ("input_text", "input_tokens"):
+        return True
+    return any(text in info.message for text in _TOO_LONG)
 
 
 def from_reader(backend: str, model: str, reader: StreamReader) -> BackendError:
