@@ -45,6 +45,7 @@ class Attempt:
         finish: How the reply ended, as far as the backend said.
         last_at: `loop.time()` of the last sign of life.
         enough: Whether it was ended because nothing more was wanted.
+        late: Whether its first text did not come in time.
     """
 
     def __init__(self, entry: Entry, request: GenerateRequest) -> None:
@@ -59,6 +60,7 @@ class Attempt:
         self.error: Exception | None = None
         self.finish: Finish | None = None
         self.enough = False
+        self.late = False
         self.last_at = self._loop.time()
         self.task = self._loop.create_task(self._run(), name=f"backend {entry.backend.name}")
 
@@ -78,6 +80,12 @@ class Attempt:
         if held and not take("".join(held)):
             self.enough = True
             self.task.cancel()
+
+    def too_late(self) -> None:
+        """End the wait for its first text, if that is not there yet."""
+        if not self.first.done():
+            self.late = True
+            self.first.set_result(None)
 
     async def cancel(self) -> None:
         """Abort it, down to the backend's socket; returns when it has let go."""

@@ -38,19 +38,19 @@ class TurnRecord:
 
     Attributes:
         request: What the client sent.
-        turn: The turn.
+        turn: The turn; None once it is over and decided what is remembered of it.
+        accepted: Its `turn.accepted` without `seq`.
         task: The task that runs it.
         done: Its `turn.done` without `seq`, once it is over.
         heard: How much was heard, as a `turn.cancel` said, or None.
-        settled: Whether it is decided what is remembered of it.
     """
 
     request: TurnStart
-    turn: Turn
+    turn: Turn | None
+    accepted: tuple[str, str]
     task: asyncio.Task[None] | None = None
     done: tuple[str, str] | None = None
     heard: str | None = None
-    settled: bool = False
 
 
 class _TurnOut:
@@ -149,11 +149,11 @@ class Session:
             )
         turn = self.gateway.make_turn(self.game, request)
         self.gateway.check_room(self.game, turn)
-        record = TurnRecord(request, turn)
+        record = TurnRecord(request, turn, accepted_message(turn))
         self.turns[request.turn] = record
         self._running += 1
-        self.emit(*accepted_message(turn))
-        record.task = self._loop.create_task(self._run(record), name=f"turn {turn.id}")
+        self.emit(*record.accepted)
+        record.task = self._loop.create_task(self._run(record, turn), name=f"turn {turn.id}")
         record.task.add_done_callback(_look)
 
     def cancel_turn(self, turn: str, heard: str | None) -> None:
@@ -171,7 +171,7 @@ class Session:
     def heard_turn(self, turn: str) -> None:
         """Remember a turn that was heard to its end, for clients that tell."""
         record = self.turns.get(turn)
-        if record is not None and record.done is not None and not record.settled:
+        if record is not None and record.done is not None and record.turn is not None:
             record.heard = record.turn.result.text
             self._settle(record)
 
@@ -190,9 +190,9 @@ class Session:
                 log.error("%d turns did not give up within %.0f s", len(late), END_S)
         self.gateway.session_closed(self.info)
 
-    async def _run(self, record: TurnRecord) -> None:
+    async def _run(self, record: TurnRecord, turn: Turn) -> None:
         try:
-            await self.gateway.run(record.turn, self.game, _TurnOut(self, record))
+            await self.gateway.run(turn, self.game, _TurnOut(self, record))
         finally:
             self._running -= 1
             record.task = None
@@ -209,21 +209,23 @@ class Session:
                 f"the turn {request.turn!r} exists with other content; use a new id for each turn",
                 turn=request.turn,
             )
-        self.emit(*(record.done or accepted_message(record.turn)))
+        self.emit(*(record.done or record.accepted))
 
     def _settle(self, record: TurnRecord) -> None:
         """Decide once what is remembered: what was heard, as far as anybody said."""
-        if record.settled or record.done is None:
+        turn = record.turn
+        if turn is None or record.done is None:
             return
-        record.settled = True
-        result = record.turn.result
+        # With its prompt and its world a turn is large, and only its messages are needed now.
+        record.turn = None
+        result = turn.result
         if record.heard is not None:
             heard = _common_start(result.text, record.heard)
         elif result.status == "cancelled":
             heard = ""
         else:
             heard = result.text
-        self.gateway.remember(record.turn, heard)
+        self.gateway.remember(turn, heard)
 
     def _forget_old(self) -> None:
         while len(self.turns) > KEPT_TURNS + self._running:
