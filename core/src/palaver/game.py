@@ -6,10 +6,10 @@ a control token of a model or as one of our own tags later on.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,6 @@ from palaver.errors import ProtocolError
 from palaver.prompt.neutralize import neutralize, neutralize_data
 
 if TYPE_CHECKING:
-    import asyncio
-
     from palaver.config.models import Limits
     from palaver.messages import ActionSpec
 
@@ -69,16 +67,6 @@ class Player:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class _Lane:
-    """Turns that must run one after another."""
-
-    __slots__ = ("busy", "waiting")
-
-    def __init__(self) -> None:
-        self.busy = False
-        self.waiting: deque[asyncio.Future[None]] = deque()
-
-
 class Game:
     """One running game or shard.
 
@@ -95,7 +83,8 @@ class Game:
         self.facts: dict[str, Any] = {}
         self.actions: dict[str, DeclaredAction] = {}
         self._limits = limits
-        self._lanes: dict[tuple[str, ...], _Lane] = {}
+        # While a turn is at it, its order has a queue of those that wait.
+        self._lanes: dict[tuple[str, ...], deque[asyncio.Future[None]]] = {}
         self._windows: OrderedDict[tuple[str, str | None], float] = OrderedDict()
 
     def upsert_npc(
@@ -239,47 +228,42 @@ class Game:
             )
         return merged
 
-    @asynccontextmanager
-    async def in_order(self, key: tuple[str, ...]) -> AsyncIterator[None]:
-        """Wait for one's place among the turns of one NPC with one player.
+    async def enter(self, key: tuple[str, ...]) -> None:
+        """Wait for one's place among the turns of one NPC with one player; then `leave` it.
 
         Use `has_room` first; the wait itself has no bound of its own, because every turn before
         this one has.
         """
-        import asyncio
-
-        lane = self._lanes.setdefault(key, _Lane())
-        if lane.busy:
-            place = asyncio.get_running_loop().create_future()
-            lane.waiting.append(place)
-            try:
-                await place
-            except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
-                    # It was already our turn: pass it on, or the lane would stand still.
-                    self._next(key, lane)
-                else:
-                    lane.waiting.remove(place)
-                raise
-        lane.busy = True
+        lane = self._lanes.get(key)
+        if lane is None:
+            self._lanes[key] = deque()
+            return
+        place = asyncio.get_running_loop().create_future()
+        lane.append(place)
         try:
-            yield
-        finally:
-            self._next(key, lane)
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                # It was our turn already: pass it on, or everybody behind would wait for ever.
+                self.leave(key)
+            raise
 
-    def _next(self, key: tuple[str, ...], lane: _Lane) -> None:
-        while lane.waiting:
-            place = lane.waiting.popleft()
+    def leave(self, key: tuple[str, ...]) -> None:
+        """Give one's place to the next turn."""
+        lane = self._lanes[key]
+        while lane:
+            place = lane.popleft()
             if not place.done():
                 place.set_result(None)
                 return
-        lane.busy = False
-        self._lanes.pop(key, None)
+        del self._lanes[key]
 
     def has_room(self, key: tuple[str, ...]) -> bool:
         """Return whether one more turn may wait in this order."""
         lane = self._lanes.get(key)
-        return lane is None or not lane.busy or len(lane.waiting) < self._limits.queue
+        if lane is None:
+            return True
+        return sum(not place.done() for place in lane) < self._limits.queue
 
     def window(self, npc: str, counterpart: str | None) -> float | None:
         """Return the time of the first exchange that the last prompt of these two began with."""

@@ -247,15 +247,18 @@ class Gateway:
         Raises:
             asyncio.CancelledError: It was cancelled; `turn.done` says so.
         """
-        ran = False
+        order = self.order(turn)
         try:
-            async with game.in_order(self.order(turn)):
-                ran = True
-                begun = asyncio.get_running_loop().time()
-                await self._pipeline.run(turn, game, sink, begun=begun)
+            await game.enter(order)
+        except asyncio.CancelledError:
+            self._pipeline.never_ran(turn, sink)
+            self._after(turn)
+            raise
+        try:
+            begun = asyncio.get_running_loop().time()
+            await self._pipeline.run(turn, game, sink, begun=begun)
         finally:
-            if not ran:
-                self._pipeline.never_ran(turn, sink)
+            game.leave(order)
             self._after(turn)
 
     def remember(self, turn: Turn, heard: str) -> None:
