@@ -7,17 +7,12 @@ everything goes on without it.
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import importlib.metadata
-import importlib.util
 import logging
 import os
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -25,7 +20,8 @@ import pluggy
 from palaver import hookspecs
 from palaver._version import __version__
 from palaver.errors import PluginError
-from palaver.hookcalls import resolve
+from palaver.hookcalls import HookCall, resolve
+from palaver.plugin_files import hook_problem, import_file, in_words
 
 if TYPE_CHECKING:
     import click
@@ -40,7 +36,9 @@ log = logging.getLogger("palaver.plugins")
 GROUP = "palaver"
 ONLY = "PALAVER_PLUGINS"
 """Environment variable: a comma-separated list of the only packages to load."""
-MAX_FILE_BYTES = 1_000_000
+_BLOCKED = "blocked in palaver.toml"
+_NOT_NAMED = f"not named by {ONLY}"
+_ON_PURPOSE = (_BLOCKED, _NOT_NAMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +63,9 @@ class PluginInfo:
 class WorldRegistry:
     """What `palaver_register_world` hands templates and example worlds to."""
 
-    def __init__(self) -> None:
+    def __init__(self, worlds: Mapping[str, Path] | None = None) -> None:
         self.template_folders: list[Path] = []
-        self.worlds: dict[str, Path] = {}
+        self.worlds: dict[str, Path] = dict(worlds or {})
 
     def templates(self, folder: Path) -> None:
         """Add a folder of Jinja templates.
@@ -88,7 +86,7 @@ class WorldRegistry:
         if not folder.is_dir():
             raise PluginError(str(folder), "is no world folder")
         if name in self.worlds:
-            raise PluginError(name, "is the name of another plugin's world; choose another")
+            raise PluginError(repr(name), "is the name of another plugin's world; choose another")
         self.worlds[name] = folder
 
 
@@ -114,43 +112,61 @@ class Plugins:
 
     @property
     def problems(self) -> list[str]:
-        """What could not be loaded, in words."""
-        return [f"plugin {one.source}: {one.problem}" for one in self.infos if one.problem]
+        """What could not be loaded, in words, but for what was left out on purpose."""
+        return [
+            f"plugin {one.source}: {one.problem}"
+            for one in self.infos
+            if one.problem and one.problem not in _ON_PURPOSE
+        ]
 
     def commands(self) -> list[click.Command]:
         """Return the commands that plugins add to `palaver`."""
         found: dict[str, click.Command] = {}
-
-        def register(command: click.Command) -> None:
-            name = command.name or ""
-            if name in found:
-                raise PluginError(name, "is a command of another plugin")
-            found[name] = command
-
-        self._collect("palaver_register_commands", register)
+        self._named("palaver_register_commands", found, "command")
         return list(found.values())
 
     def collect(self) -> None:
-        """Call the register hooks, each plugin by itself."""
-        worlds = WorldRegistry()
-        self._collect("palaver_register_backends", self._add_backend_type)
-        self._collect("palaver_register_bridges", self.bridges.append)
-        self._collect("palaver_register_world", worlds)
-        self.template_folders = worlds.template_folders
-        self.worlds = worlds.worlds
+        """Call the register hooks, each plugin by itself.
 
-    def _add_backend_type(self, kind: BackendType) -> None:
-        if kind.name in self.backend_types:
-            raise PluginError(kind.name, "is a backend type of another plugin; choose another name")
-        self.backend_types[kind.name] = kind
+        Of a plugin that raises nothing is kept that it had registered with that hook.
+        """
+        self._named("palaver_register_backends", self.backend_types, "backend type")
+        bridges: dict[str, Bridge] = {}
+        self._named("palaver_register_bridges", bridges, "bridge")
+        self.bridges.extend(bridges.values())
+        for call in resolve(self.manager, "palaver_register_world"):
+            worlds = WorldRegistry(self.worlds)
+            if self._call(call, worlds):
+                self.template_folders.extend(worlds.template_folders)
+                self.worlds = worlds.worlds
 
-    def _collect(self, hook: str, register: Any) -> None:
+    def _named(self, hook: str, found: dict[str, Any], noun: str) -> None:
+        """Call a hook whose plugins register things with a name each."""
         for call in resolve(self.manager, hook):
-            try:
-                call(register=register)
-            except Exception as err:
-                log.exception("plugin %s failed in %s", call.plugin, hook)
-                self._mark(call.plugin, f"{hook} failed: {err}")
+            own: dict[str, Any] = {}
+
+            def register(thing: Any, own: dict[str, Any] = own) -> None:
+                if thing.name in own or thing.name in found:
+                    problem = f"is the name of another plugin's {noun}; choose another"
+                    raise PluginError(repr(thing.name), problem)
+                own[thing.name] = thing
+
+            if self._call(call, register):
+                found.update(own)
+
+    def _call(self, call: HookCall, register: Any) -> bool:
+        """Let one plugin register; returns whether it did so without failing."""
+        try:
+            call(register=register)
+        except Exception as err:
+            log.exception("plugin %s failed in %s", call.plugin, call.hook)
+            if isinstance(err, PluginError):
+                problem = f"{err.plugin} {err.problem}"
+            else:
+                problem = in_words(err)
+            self._mark(call.plugin, f"{call.hook}: {problem}")
+            return False
+        return True
 
     def _mark(self, name: str, problem: str) -> None:
         for index, info in enumerate(self.infos):
@@ -186,12 +202,10 @@ def make_plugin_manager(
         if wanted is None or entry.name in wanted:
             _load(plugins, entry.name, entry.load, *_distribution(entry))
         else:
-            plugins.infos.append(
-                PluginInfo(entry.name, *_distribution(entry), problem=f"not named by {ONLY}")
-            )
+            plugins.infos.append(PluginInfo(entry.name, *_distribution(entry), problem=_NOT_NAMED))
     if world_plugins is not None and world_plugins.is_dir():
-        for file in sorted(world_plugins.glob("*.py")):
-            _load(plugins, file.stem, lambda file=file: _import_file(file), "", str(file))  # type: ignore[misc]  # bound now
+        for file in sorted(world_plugins.glob("[!_.]*.py")):
+            _load(plugins, file.stem, lambda file=file: import_file(file), "", str(file))  # type: ignore[misc]  # bound now
     plugins.collect()
     return plugins
 
@@ -207,82 +221,26 @@ def _distribution(entry: importlib.metadata.EntryPoint) -> tuple[str, str]:
     return entry.dist.version, entry.dist.name
 
 
-def _load(
-    plugins: Plugins, name: str, load: Callable[[], Any], version: str, source: str
-) -> None:
+def _load(plugins: Plugins, name: str, load: Callable[[], Any], version: str, source: str) -> None:
     manager = plugins.manager
     label = f"{source} {version}".strip()
     if manager.is_blocked(name):
-        plugins.infos.append(PluginInfo(name, version, source, problem="blocked in palaver.toml"))
+        plugins.infos.append(PluginInfo(name, version, source, problem=_BLOCKED))
         return
     try:
         module = load()
         if manager.has_plugin(name):
             raise PluginError(label, f"another plugin is named {name!r}; rename this one")
+        if problem := hook_problem(module):
+            raise PluginError(label, problem)
         manager.register(module, name)
-        unknown = _unknown_hooks(module)
-        if unknown:
-            manager.unregister(name=name)
-            raise PluginError(label, unknown)
-        manager.check_pending()
-    except Exception as err:
-        if manager.get_plugin(name) is not None and not isinstance(err, PluginError):
-            manager.unregister(name=name)
-        problem = err.problem if isinstance(err, PluginError) else _in_words(err)
+    except (Exception, SystemExit) as err:  # a script may end itself when it is imported
+        problem = err.problem if isinstance(err, PluginError) else in_words(err)
         log.error("plugin %s was not loaded: %s", label, problem)
         plugins.infos.append(PluginInfo(name, version, source, problem=problem))
         return
     hooks = tuple(sorted(call.name for call in manager.get_hookcallers(module) or ()))
     plugins.infos.append(PluginInfo(name, version, source, hooks))
-
-
-def _import_file(file: Path) -> ModuleType:
-    """Import one file under a name of its own, so that two worlds do not meet."""
-    if file.stat().st_size > MAX_FILE_BYTES:
-        raise PluginError(str(file), f"is larger than {MAX_FILE_BYTES} bytes")
-    digest = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
-    name = f"_palaver_world_{digest}_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise PluginError(str(file), "cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _unknown_hooks(module: Any) -> str | None:
-    """Return what is wrong with functions that look like hooks, or None."""
-    known = [name for name in vars(hookspecs) if name.startswith("palaver_")]
-    for name, value in vars(module).items():
-        if not name.startswith("palaver_") or not callable(value):
-            continue
-        marked = getattr(value, "palaver_impl", None) is not None
-        if name in known and not marked:
-            return f"{name} is not marked; put @hookimpl above it (from palaver import hookimpl)"
-        if marked and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            return f"there is no hook {name}{hint}"
-    return None
-
-
-def _in_words(err: Exception) -> str:
-    """Return an exception with the file and line it came from, for the plugin's author."""
-    where = ""
-    traceback = err.__traceback__
-    while traceback is not None:
-        file = Path(traceback.tb_frame.f_code.co_filename)
-        if file.suffix == ".py" and "palaver" not in file.parts[-2:-1]:
-            where = f" ({file.name}:{traceback.tb_lineno})"
-        traceback = traceback.tb_next
-    if isinstance(err, SyntaxError) and err.filename:
-        where = f" ({Path(err.filename).name}:{err.lineno})"
-    return f"{type(err).__name__}: {err}{where}"
 
 
 def core_info() -> PluginInfo:
