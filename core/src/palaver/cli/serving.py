@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -11,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from palaver._version import __version__
 from palaver.chain.backend import Health
-from palaver.cli.output import console, log_to_stderr, milliseconds, print_json, safe, table
+from palaver.cli.output import (
+    HeldLog,
+    console,
+    log_to_stderr,
+    milliseconds,
+    print_json,
+    safe,
+    send_log_to,
+    table,
+)
 from palaver.gateway import Gateway, Parts
 from palaver.hookspecs import hookimpl
 from palaver.server.app import Server
@@ -25,6 +35,8 @@ __all__ = ["health_of", "serve"]
 
 log = logging.getLogger("palaver.serve")
 
+GC_THRESHOLD = 5_000
+"""Objects that come before the collector looks at the youngest; a turn makes about 200."""
 HEALTH_S = 5.0
 """Time for a backend to say how it is, in seconds."""
 
@@ -69,18 +81,51 @@ async def serve(
     Raises:
         PalaverError: The world or a setting cannot be used.
     """
-    log_to_stderr(log_level, as_json=as_json)
+    held = HeldLog() if as_json else None
+    if held is None:
+        log_to_stderr(log_level)
+    else:
+        send_log_to(held, log_level)
+    try:
+        await _serve(world, settings, listen, log_level, held)
+    finally:
+        if held is not None:
+            held.let_go(log_level)
+
+
+async def _serve(
+    world: str | None,
+    settings: Mapping[str, Any],
+    listen: Mapping[str, Any],
+    log_level: str,
+    held: HeldLog | None,
+) -> None:
     stop = _stop_on_signals()
     parts = await prepare(world, overrides=settings)
     if listen:
         # After what an untrusted world may not say: this was said by whoever runs the command.
         server = parts.settings.server.model_copy(update=dict(listen))
         parts.settings = parts.settings.model_copy(update={"server": server})
-    parts.plugins.manager.register(TurnLog(), "palaver turn log")
+    if log.isEnabledFor(logging.INFO):
+        parts.plugins.manager.register(TurnLog(), "palaver turn log")
     async with Gateway(parts) as gateway, Server(gateway) as server_:
-        await _announce(gateway, server_, parts, as_json=as_json)
+        await _announce(gateway, server_, parts, as_json=held is not None)
+        if held is not None:
+            held.let_go(log_level)
+        spare_the_collector()
         await stop.wait()
         log.info("stopping")
+
+
+def spare_the_collector() -> None:
+    """Take what is loaded by now out of the garbage collector's sight.
+
+    It stays as long as the server does, and looking through all of it again and again would stop
+    every turn for tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -123,7 +168,7 @@ async def _announce(gateway: Gateway, server: Server, parts: Parts, *, as_json: 
     answers = await asyncio.gather(*(health_of(entry) for entry in entries.values()))
     health = dict(zip(entries, answers, strict=True))
     world = gateway.world
-    notes = [*parts.notes, *gateway.plugins.problems]
+    notes = list(parts.notes)
     problems = [str(problem) for problem in world.problems]
     if as_json:
         print_json(
