@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from palaver.chain.backend import BackendSettings, BackendType
 from palaver.config.load import load_settings, parse_backend
+from palaver.config.toml_lines import TomlLines
 from palaver.errors import ConfigError
 from palaver.testing.scripted import ScriptedBackend
 
@@ -60,10 +62,11 @@ def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
             ":3: tiers.elite.chian: no such setting; did you mean `chain`?",
         ),
         ("[sever]\nport = 1\n", ":1: sever: no such setting; did you mean `server`?"),
-        ('[server]\nport = "x"\n', ":2: server.port: input should be a valid integer"),
-        ("[server\n", ":1: is not TOML: "),
-        ("a = \n", ":1: is not TOML: "),
-        ("[tiers.guard]\nmemory = 2\n", ":1: tiers.guard.chain: is needed here; add it"),
+        ('[server]\nport = "x"\n', ":2: server.port: is 'x', but must be a whole number"),
+        ("[server\n", ":1: this is not TOML: "),
+        ("a = \n", ":1: this is not TOML: "),
+        ("[server]\nhost = here\n", ":2: this is not TOML: Invalid value; put texts in quotes"),
+        ("[tiers.guard]\nmemory = 2\n", ":1: tiers.guard.chain: is missing; add `chain`, a list"),
         (
             "[tiers.elite]\nfirst_token_ms = {local = 'a'}\n",
             ":2: tiers.elite.first_token_ms.local: ",
@@ -71,7 +74,7 @@ def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
         ('[[server.tokens]]\nrole = "engine"\n', "give either `env` or `sha256`"),
         ('[server]\ntls_cert = "a.pem"\n', "give both `tls_cert` and `tls_key`"),
     ],
-    ids=["key", "table", "type", "header", "value", "missing", "nested", "token", "tls"],
+    ids="key table type header value quotes missing nested token tls".split(),
 )
 def test_a_mistake_names_file_line_and_key(tmp_path: Path, text: str, message: str) -> None:
     """A typo is an error with its place and the nearest right name."""
@@ -85,6 +88,58 @@ def test_a_mistake_in_a_variable_names_the_variable() -> None:
     """The error does not send anybody to a file."""
     with pytest.raises(ConfigError, match=r"did you mean `port`\? \(from the variable PALAVER"):
         load_settings(None, environ={"PALAVER_SERVER__PROT": "1"})
+
+
+def test_all_mistakes_are_told(tmp_path: Path) -> None:
+    """The first in the file is the error; the others go with it, in the order of lines."""
+    text = "[limits]\nturns = 0\n\n[server]\nprot = 1\n[plugins]\nblok = []\n[[server.tokens]]\n"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text + 'role = "engin"\nenv = "X"\n')
+    errors = [caught.value, *caught.value.others]
+    assert [(error.line, error.key) for error in errors] == [
+        (2, "limits.turns"),
+        (5, "server.prot"),
+        (7, "plugins.blok"),
+        (9, "server.tokens[0].role"),
+    ]
+    assert [error.problem.partition("did you mean ")[2] for error in errors[1:]] == [
+        "`port`?",
+        "`block`?",
+        "`engine`?",
+    ]
+
+
+@pytest.mark.parametrize("name", ["PALAVER_SERVER_PORT", "PALAVER_LIMITS_HOOK_MS"])
+def test_a_variable_that_is_almost_a_setting(name: str) -> None:
+    """One `_` too few is an error, not a setting that silently does nothing."""
+    right = name.replace("SERVER_", "SERVER__").replace("LIMITS_", "LIMITS__")
+    with pytest.raises(ConfigError, match=rf"no variable {name}; did you mean {right}\?"):
+        load_settings(None, environ={name: "1"})
+    load_settings(None, environ={right: "1"})
+
+
+def test_values_of_variables() -> None:
+    """A variable holds a TOML value, or a text where it is none."""
+    environ = {
+        "PALAVER_SERVER__HOSTS": '["a", "b"]',
+        "PALAVER_SERVER__HOST": "my.host",
+        "PALAVER_SERVER__DETECT": "false",
+        "PALAVER_TIERS__ELITE__FIRST_TOKEN_MS": "{ local = 5 }",
+    }
+    settings = load_settings(None, environ=environ)
+    assert settings.server.hosts == ["a", "b"]
+    assert settings.server.host == "my.host"
+    assert settings.server.detect is False
+    assert settings.tiers["elite"].first_token_ms == {"local": 5}
+    assert settings.tiers["elite"].max_tokens == 120
+
+
+def test_secrets_are_not_shown() -> None:
+    """A value that may be a secret is not in the error."""
+    with pytest.raises(ConfigError) as caught:
+        load_settings(None, overrides={"server.tokens": [{"role": "engine", "sha256": "hunter2"}]})
+    assert "64 hexadecimal digits" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -111,3 +166,25 @@ def test_a_backends_table_is_checked_by_its_type(tmp_path: Path) -> None:
     )
     parsed = parse_backend("local", {"type": "own", "url": "x"}, kind)
     assert parsed.chars_per_token == 4.0
+
+
+def test_lines_of_keys() -> None:
+    """Tables, arrays of tables, dotted and quoted keys, inline tables; not what texts hold."""
+    lines = TomlLines(
+        "a = 1\n[b]\nc.d = 2\n'e f' = 3\n[[g]]\nh = 1\n[[g]]\nh = 2 # h = 9\n"
+        'text = """\nh = 3\n[i]\n"""\n[j."k.l"]\nm = { n = "o = 4", p = 5 }\n'
+    )
+    found = {
+        ("a",): 1,
+        ("b",): 2,
+        ("b", "c", "d"): 3,
+        ("b", "e f"): 4,
+        ("b", "nothing"): 2,
+        ("g", 0, "h"): 6,
+        ("g", 1, "h"): 8,
+        ("g", 1, "text"): 9,
+        ("j", "k.l", "m", "p"): 14,
+        ("i",): None,
+        ("o",): None,
+    }
+    assert {path: lines.find(path) for path in found} == found

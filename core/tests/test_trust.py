@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from palaver.config.load import load_settings
 from palaver.errors import TrustError
 from palaver.world.trust import TrustStore, restrict_untrusted, world_hash
@@ -58,11 +60,23 @@ def test_the_list_is_the_users_own(world: Path, store: TrustStore) -> None:
     assert store.file.stat().st_mode & 0o777 == 0o600
 
 
+def test_only_files_are_read(world: Path, store: TrustStore) -> None:
+    """A device, a pipe or a folder with the name of a plugin does not stop the server."""
+    os.mkfifo(world / "plugins" / "pipe.py")
+    (world / "plugins" / "zero.py").symlink_to("/dev/zero")
+    (world / "plugins" / "folder.py").mkdir()
+    store.trust(world)
+    assert store.is_trusted(world)
+
+
 def test_a_broken_list_is_an_error(world: Path, store: TrustStore) -> None:
     """It is not taken for an empty one, and says what to do."""
     store.trust(world)
     store.file.write_text("{")
     with pytest.raises(TrustError, match="mend it, or remove it"):
+        store.is_trusted(world)
+    store.file.write_text("[]")
+    with pytest.raises(TrustError, match="remove it and trust worlds anew"):
         store.is_trusted(world)
 
 
@@ -78,8 +92,22 @@ def test_a_broken_list_is_an_error(world: Path, store: TrustStore) -> None:
         ({"type": "cloud", "provider": "openai", "model": "m"}, False),
         ({"type": "vllm", "url": "http://127.0.0.1", "api_key_env": "HOME"}, False),
         ({"type": "vllm", "extra": {"deep": ["http://evil.example"]}}, False),
+        ({"type": "other", "host": "evil.example:8000"}, False),
+        ({"type": "other", "host": "127.0.0.1:8000", "urls": ["localhost:1", "[::1]:2"]}, True),
     ],
-    ids=["loopback", "names", "none", "network", "name", "user", "provider", "key", "nested"],
+    ids=[
+        "loopback",
+        "names",
+        "none",
+        "network",
+        "name",
+        "user",
+        "provider",
+        "key",
+        "nested",
+        "host",
+        "here",
+    ],
 )
 def test_addresses_and_keys_need_trust(table: dict[str, Any], kept: bool) -> None:
     """Only what stays on this machine and uses no key is left."""

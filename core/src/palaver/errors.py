@@ -74,6 +74,7 @@ class ConfigError(PalaverError):
         key: The dotted key, such as `tiers.elite.chain`, or None.
         line: Line in the file, from 1, or None.
         problem: What is wrong and what to write instead.
+        others: What else is wrong with the settings.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class ConfigError(PalaverError):
         file: Path | str | None = None,
         key: str | None = None,
         line: int | None = None,
+        others: tuple[ConfigError, ...] = (),
     ) -> None:
         self.problem, self.file, self.key, self.line = problem, file, key, line
+        self.others = others
         super().__init__(f"{_where(file, line)}{f'{key}: ' if key else ''}{problem}")
 
 

@@ -204,7 +204,7 @@ def make_plugin_manager(
         else:
             plugins.infos.append(PluginInfo(entry.name, *_distribution(entry), problem=_NOT_NAMED))
     if world_plugins is not None and world_plugins.is_dir():
-        for file in sorted(world_plugins.glob("[!_.]*.py")):
+        for file in sorted(filter(Path.is_file, world_plugins.glob("[!_.]*.py"))):
             _load(plugins, file.stem, lambda file=file: import_file(file), "", str(file))  # type: ignore[misc]  # bound now
     plugins.collect()
     return plugins

@@ -5,17 +5,18 @@ Every error names file, line and key, and the nearest right one.
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from palaver.config.models import Settings, default_tiers
+from palaver.config.toml_lines import TomlLines, toml_problem
 from palaver.errors import ConfigError
-from palaver.hints import nearest
+from palaver.explain import Trouble, explain
 
 if TYPE_CHECKING:
     from palaver.chain.backend import BackendSettings, BackendType
@@ -25,6 +26,7 @@ __all__ = ["load_settings", "parse_backend"]
 PREFIX = "PALAVER_"
 NESTING = "__"
 MAX_FILE_BYTES = 1_000_000
+_FLAG = "flag"
 
 
 def load_settings(
@@ -42,18 +44,22 @@ def load_settings(
         overrides: Settings by dotted key, from flags.
 
     Raises:
-        ConfigError: Something cannot be read or used; with file, line and key.
+        ConfigError: Something cannot be read or used; with file, line and key, and what else is
+            wrong in `others`.
     """
     text = _read(file) if file is not None else ""
     data = _parse(text, file)
     sources: dict[str, str] = {}
     for name, raw in sorted((environ or {}).items()):
+        if not name.startswith(PREFIX):
+            continue
+        _check_variable(name)
         if _is_setting(name):
             key = name.removeprefix(PREFIX).lower().replace(NESTING, ".")
             sources[key] = name
             _set(data, key, _value(raw), name)
     for key, value in (overrides or {}).items():
-        sources[key] = "flag"
+        sources[key] = _FLAG
         _set(data, key, value, key)
     _fill_tiers(data)
     try:
@@ -86,7 +92,7 @@ def parse_backend(
 def _read(file: Path) -> str:
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(f"is larger than {MAX_FILE_BYTES} bytes", file=file)
+            raise ConfigError(f"is larger than {MAX_FILE_BYTES:,} bytes", file=file)
         return file.read_text("utf-8-sig")
     except OSError as err:
         raise ConfigError(f"cannot be read: {err.strerror}", file=file) from err
@@ -98,12 +104,36 @@ def _parse(text: str, file: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as err:
-        message = str(err)
-        found = re.search(r"\(at line (\d+), column \d+\)", message)
-        line = int(found[1]) if found else text.count("\n") + 1
-        message = message[: found.start()].strip() if found else message
-        hint = "texts stand in quotes, numbers and lists do not"
-        raise ConfigError(f"is not TOML: {message}; {hint}", file=file, line=line) from err
+        problem, line = toml_problem(err, text)
+        raise ConfigError(problem, file=file, line=line) from err
+    except RecursionError as err:
+        raise ConfigError("this is nested too deeply; make it flatter", file=file) from err
+
+
+def _check_variable(name: str) -> None:
+    """Refuse a variable that is almost the name of a setting.
+
+    Others of the same prefix may hold tokens, keys or folders; they are left alone.
+
+    Raises:
+        ConfigError: It is, as in `PALAVER_SERVER_PORT`.
+    """
+    meant = _variables().get(name.replace(NESTING, "_"))
+    if meant is not None and meant != name:
+        raise ConfigError(f"there is no variable {name}; did you mean {meant}?")
+
+
+@cache
+def _variables() -> dict[str, str]:
+    """Return the variables of all settings with fixed names, by that name with single `_`."""
+    found = {}
+    for section, field in Settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            for key in kind.model_fields:
+                name = f"{PREFIX}{section}{NESTING}{key}".upper()
+                found[name.replace(NESTING, "_")] = name
+    return found
 
 
 def _is_setting(name: str) -> bool:
@@ -151,71 +181,27 @@ def _error(
     sources: Mapping[str, str],
     prefix: tuple[str, ...] = (),
 ) -> ConfigError:
-    """Return the first problem, in words, with the place it stands at."""
-    errors = err.errors(include_url=False)
-    # Where a value may be of several kinds, the branch that got furthest is the one that was meant.
-    same = [one for one in errors if one["loc"][:3] == errors[0]["loc"][:3]]
-    first = max(same, key=lambda one: len(one["loc"]))
-    # pydantic also names the branch of a union; that is no part of the key.
-    location = tuple(
-        str(part) for part in first["loc"] if not re.search(r"[\[(]|constrained", str(part))
-    )
-    path = prefix + location
-    key = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        near = nearest(path[-1], _known_keys(model, location[:-1]))
-        problem = "no such setting" + (f"; did you mean `{near}`?" if near else "")
-    elif first["type"] == "missing":
-        problem = "is needed here; add it"
-    else:
-        given = first["input"]
-        problem = first["msg"].removeprefix("Value error, ")
-        problem = f"{problem[0].lower()}{problem[1:]}"
-        if isinstance(given, str | int | float | bool):
-            problem += f", not {given!r}"
-    source = next((name for known, name in sources.items() if key.startswith(known)), None)
-    if source is not None and source != "flag":
-        return ConfigError(f"{problem} (from the variable {source})", key=key)
-    if source == "flag":
-        return ConfigError(problem, key=key)
-    return ConfigError(problem, file=file, key=key, line=_line_of(text, path))
+    """Return what is wrong, in words, with the place it stands at; the first in the file first."""
+    lines = TomlLines(text)
+    errors = []
+    for path, message in explain(err, model):
+        where = (*prefix, *path)
+        key = Trouble(where, "").key
+        source = _source(key, sources)
+        if source is None:
+            errors.append(ConfigError(message, file=file, key=key, line=lines.find(where)))
+        elif source == _FLAG:
+            errors.append(ConfigError(message, key=key))
+        else:
+            errors.append(ConfigError(f"{message} (from the variable {source})", key=key))
+    errors.sort(key=lambda error: error.line or 0)
+    errors[0].others = tuple(errors[1:])
+    return errors[0]
 
 
-def _known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
-    """Return the keys that a table may hold, following the path through the models."""
-    current: Any = model
-    for part in path:
-        fields = getattr(current, "model_fields", None)
-        if fields is None or part not in fields:
-            # A name the writer chose, such as that of a tier: its model is what it maps to.
-            continue
-        current = _model_in(fields[part].annotation)
-    return list(getattr(current, "model_fields", {}))
-
-
-def _model_in(annotation: Any) -> Any:
-    """Return the model in an annotation such as `dict[str, Tier]` or `list[Token]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_in(inner)
-        if found is not None:
-            return found
+def _source(key: str, sources: Mapping[str, str]) -> str | None:
+    """Return the variable or flag that set a key, or None for the file."""
+    for known, source in sources.items():
+        if key == known or key.startswith((f"{known}.", f"{known}[")):
+            return source
     return None
-
-
-def _line_of(text: str, path: tuple[str, ...]) -> int | None:
-    """Return the line of a key, from 1, or of the table it is missing in, or None."""
-    best: int | None = None
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if header := re.match(r"^\[\[?\s*([^\[\]]+?)\s*\]\]?", stripped):
-            table = tuple(part.strip(" \"'") for part in header[1].split("."))
-            if path[: len(table)] == table:
-                best = number
-        elif pair := re.match(r"^([\w.\"'-]+)\s*=", stripped):
-            key = table + tuple(part.strip("\"'") for part in pair[1].split("."))
-            if path[: len(key)] == key:
-                return number
-    return best

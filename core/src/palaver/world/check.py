@@ -115,8 +115,8 @@ class _Check:
             try:
                 self.backends[name] = parse_backend(name, table, kind, file=self.toml)
             except ConfigError as err:
-                key = f"{err.key}: " if err.key else ""
-                self._error(err.file or self.toml, err.line, f"{key}{err.problem}")
+                for one in (err, *err.others):
+                    self._error(one.file or self.toml, one.line, f"{one.key}: {one.problem}")
 
     def _names(self) -> set[str]:
         """Return the backends there are: the instant ones need no configuration."""

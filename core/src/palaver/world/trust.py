@@ -25,10 +25,14 @@ from palaver.errors import TrustError
 
 __all__ = ["TrustStore", "restrict_untrusted", "world_hash"]
 
+_ADDRESSES = {"url", "urls", "base_url", "address", "addresses", "endpoint", "host", "hosts"}
+"""Settings of backends that name a machine, with or without a scheme."""
+
 
 def trusted_files(folder: Path) -> list[Path]:
     """Return the files that trust is about, in the order they are hashed."""
-    files = sorted((folder / "plugins").glob("**/*.py"))
+    # Only real files: a device or a pipe of that name would be read for ever.
+    files = sorted(file for file in (folder / "plugins").glob("**/*.py") if file.is_file())
     toml = folder / "palaver.toml"
     return [*files, toml] if toml.is_file() else files
 
@@ -92,6 +96,8 @@ class TrustStore:
             raise TrustError(
                 f"{self.file} cannot be read: {err}; mend it, or remove it and trust worlds anew"
             ) from err
+        if not isinstance(known, dict):
+            raise TrustError(f"{self.file} is no list of worlds; remove it and trust worlds anew")
         return {str(key): str(value) for key, value in known.items()}
 
     def _write(self, known: Mapping[str, str]) -> None:
@@ -150,8 +156,9 @@ def _reason(table: Mapping[str, Any]) -> str | None:
         last = key.rsplit(".", 1)[-1]
         if last.endswith("_env"):
             return f"it uses the key in the variable {value!r}"
-        if isinstance(value, str) and "://" in value and not _is_local(value):
-            return f"{value!r} is not on this machine"
+        if isinstance(value, str) and (last in _ADDRESSES or "://" in value):
+            if not _is_local(value):
+                return f"{value!r} is not on this machine"
         if last in ("provider", "command", "python", "serve"):
             return f"it sets `{last}`"
     return None
@@ -174,7 +181,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def _is_local(url: str) -> bool:
     try:
-        host = urlsplit(url).hostname or ""
+        host = urlsplit(url if "://" in url else f"//{url}").hostname or ""
     except ValueError:
         return False
     if host == "localhost":
