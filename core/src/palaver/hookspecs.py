@@ -126,7 +126,8 @@ def palaver_turn_received(turn: Turn) -> Awaitable[None] | None:
     longer.
 
     Args:
-        turn: The turn, with NPC, player, persona and tier.
+        turn: The turn, with NPC, player, persona and tier; `turn.variables` holds the facts, as
+            templates see them.
 
     Returns:
         Nothing, or an awaitable of nothing.

@@ -98,11 +98,12 @@ class Pipeline:
         sink.emit(*done_message(turn, turn.result))
 
     async def _steps(self, turn: Turn, game: Game, reply: Reply, begun: float) -> None:
+        # The first hook wants the facts too; intent and mood in them are still to come.
+        turn.variables = build_variables(turn, game)
         await receive(turn, self._received, self._hook_s)
         self._set_limits(turn, begun)
         runner: ChainRunner
         if turn.refused is not None:
-            turn.variables = build_variables(turn, game)
             runner = self._runner(turn, reply)
             await runner.last_words(f"refused: {turn.refused}")
             return
