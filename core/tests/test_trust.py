@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from palaver.config.load import load_settings
 from palaver.errors import TrustError
-from palaver.world.trust import TrustStore, restrict_untrusted, world_hash
+from palaver.world.trust import TrustStore, restrict_untrusted, world_hash, world_settings
 
 
 @pytest.fixture
@@ -111,19 +110,35 @@ def test_a_broken_list_is_an_error(world: Path, store: TrustStore) -> None:
 )
 def test_addresses_and_keys_need_trust(table: dict[str, Any], kept: bool) -> None:
     """Only what stays on this machine and uses no key is left."""
-    settings = load_settings(None, overrides={"backends": {"local": table}})
-    restricted, notes = restrict_untrusted(settings)
-    assert ("local" in restricted.backends) is kept
+    left, notes = restrict_untrusted({"backends": {"local": table}})
+    assert ("local" in left["backends"]) is kept
     assert bool(notes) is not kept
 
 
-def test_an_untrusted_world_opens_no_door() -> None:
-    """It cannot choose the address, or who may connect."""
-    settings = load_settings(
-        None, overrides={"server": {"host": "0.0.0.0", "origins": ["http://x"], "port": 5}}
+def test_an_untrusted_world_opens_no_door(world: Path) -> None:
+    """It cannot choose the address, but its tokens are asked for."""
+    (world / "palaver.toml").write_text(
+        '[server]\nhost = "0.0.0.0"\norigins = ["http://x"]\nport = 5\n'
+        '[[server.tokens]]\nrole = "engine"\nenv = "GAME_TOKEN"\n'
     )
-    restricted, notes = restrict_untrusted(settings)
-    assert restricted.server.host == "127.0.0.1"
-    assert restricted.server.origins == []
-    assert restricted.server.port == 5
+    settings, notes = world_settings(world, trusted=False)
+    assert settings.server.host == "127.0.0.1"
+    assert settings.server.origins == []
+    assert settings.server.port == 5
+    assert len(settings.server.tokens) == 1
     assert notes == ["[server] host, origins is left out"]
+    settings, notes = world_settings(world, trusted=True)
+    assert (settings.server.host, notes) == ("0.0.0.0", [])
+
+
+def test_environment_and_flags_are_whoever_runs_it(world: Path) -> None:
+    """What does not come from the file needs no trust."""
+    settings, notes = world_settings(
+        world,
+        trusted=False,
+        environ={"PALAVER_SERVER__ORIGINS": '["http://a"]'},
+        overrides={"server.host": "::1"},
+    )
+    assert settings.server.origins == ["http://a"]
+    assert settings.server.host == "::1"
+    assert notes == []

@@ -14,14 +14,14 @@ import platformdirs
 
 from palaver import builtin
 from palaver.chain.backend import Backend, BackendContext, BackendSettings, BackendType
-from palaver.config.load import load_settings, parse_backend
+from palaver.config.load import parse_backend
 from palaver.config.models import Settings
 from palaver.errors import ConfigError, WorldError
 from palaver.gateway import Parts
 from palaver.memory.sqlite import SqliteMemory
 from palaver.plugins import Plugins, make_plugin_manager
 from palaver.world.loader import load_world
-from palaver.world.trust import TrustStore, restrict_untrusted
+from palaver.world.trust import TrustStore, world_settings
 from palaver.world.watch import WorldStore
 
 __all__ = ["DEFAULT_WORLD", "Located", "locate", "prepare"]
@@ -126,12 +126,11 @@ async def prepare(
     located = locate(world, first)
     trusted = located.shipped or trust.is_trusted(located.folder)
     file = located.folder / TOML
-    settings = load_settings(
-        file if file.is_file() else None, environ=environ, overrides=overrides or {}
+    settings, left_out = world_settings(
+        located.folder, trusted=trusted, environ=environ, overrides=overrides
     )
     notes: list[str] = []
     if not trusted:
-        settings, left_out = restrict_untrusted(settings)
         if any((located.folder / "plugins").glob("*.py")):
             left_out.insert(0, "its plugins do not run")
         if left_out:

@@ -14,7 +14,7 @@ from palaver.plugins import Plugins, make_plugin_manager
 from palaver.startup import Located, locate
 from palaver.world.check import Problem, check_world
 from palaver.world.loader import load_world
-from palaver.world.trust import TrustStore, restrict_untrusted
+from palaver.world.trust import TrustStore, world_settings
 
 __all__ = ["find_problems"]
 
@@ -66,7 +66,10 @@ def _plugins(located: Located, settings: Settings, problems: list[Problem]) -> P
     store = TrustStore()
     trusted = located.shipped or store.is_trusted(folder)
     if not trusted:
-        wants = restrict_untrusted(settings)[1]
+        try:
+            _, wants = world_settings(folder, trusted=False)
+        except ConfigError:
+            wants = []  # It is reported already.
         if any((folder / "plugins").glob("*.py")):
             wants.insert(0, "its plugins do not run and were not looked at")
         if wants:

@@ -91,11 +91,9 @@ def command(world: Path, show: bool, revoke: bool, yes: bool, as_json: bool) -> 
 
 
 def _wants(world: Path, store: TrustStore) -> Wants:
-    from palaver.config.load import load_settings
-    from palaver.world.trust import restrict_untrusted
+    from palaver.world.trust import world_settings
 
-    file = world / "palaver.toml"
-    settings = load_settings(file if file.is_file() else None)
+    _, wanted = world_settings(world, trusted=False)
     return Wants(
         world=str(world.resolve()),
         trusted=store.is_trusted(world),
@@ -104,7 +102,7 @@ def _wants(world: Path, store: TrustStore) -> Wants:
             path.relative_to(world).as_posix()
             for path in sorted((world / "plugins").glob("**/*.py"))
         ],
-        settings=[note.replace(" is left out", "") for note in restrict_untrusted(settings)[1]],
+        settings=[note.replace(" is left out", "") for note in wanted],
     )
 
 
@@ -114,7 +112,7 @@ def _print(wants: Wants) -> None:
     out = console()
     state = "[green]trusted[/]" if wants.trusted else "not trusted"
     if wants.changed:
-        state = "[yellow]trusted once, but changed since[/]"
+        state = "[yellow]not trusted any more: it has changed[/]"
     out.print(f"[bold]{safe(wants.world)}[/] is {state}.", soft_wrap=True)
     if not (wants.plugins or wants.settings):
         out.print("It wants nothing that needs trust.")

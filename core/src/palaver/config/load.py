@@ -6,7 +6,7 @@ Every error names file, line and key, and the nearest right one.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ def load_settings(
     *,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    restrict: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Settings:
     """Read the settings of a world.
 
@@ -42,6 +43,8 @@ def load_settings(
         environ: Variables such as `PALAVER_SERVER__PORT=9000`; `__` nests, values are TOML
             values, or text where they are none.
         overrides: Settings by dotted key, from flags.
+        restrict: Takes what the file says and returns what of it counts; environment and flags
+            come from whoever runs the command, and count in any case.
 
     Raises:
         ConfigError: Something cannot be read or used; with file, line and key, and what else is
@@ -49,6 +52,8 @@ def load_settings(
     """
     text = _read(file) if file is not None else ""
     data = _parse(text, file)
+    if restrict is not None:
+        data = restrict(data)
     sources: dict[str, str] = {}
     for name, raw in sorted((environ or {}).items()):
         if not name.startswith(PREFIX):

@@ -150,6 +150,7 @@ class Tier(_Settings):
 
     chain: list[Name] = Field(
         min_length=1,
+        max_length=16,
         description="Backends in the order to try; names that are not configured are skipped.",
     )
     first_text_ms: Milliseconds = Field(

@@ -57,6 +57,13 @@ class Hub:
                 retryable=True,
                 close_code=4429,
             )
+        if principal.role == "player" and start.game not in self._gateway.games:
+            raise ProtocolError(
+                "unauthorized",
+                f"the game {start.game!r} is not open; its engine has to join before its players",
+                retryable=True,
+                close_code=4401,
+            )
         game = self._gateway.game(start.game)
         if start.save is not None and principal.role == "engine":
             game.save = start.save

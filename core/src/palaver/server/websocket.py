@@ -112,6 +112,10 @@ class _Connection:
         self._refused = 0
         self._session: Session | None = None
         self._writer: asyncio.Task[None] | None = None
+        self._closer: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
+        self._silence: asyncio.TimerHandle | None = None
         self._ended = False
 
     async def run(self) -> None:
@@ -123,9 +127,12 @@ class _Connection:
         finally:
             if self._session is not None and not self._ended:
                 self._hub.detach(self._session, self._outbox)
+            if self._silence is not None:
+                self._silence.cancel()
             self._outbox.close()
             self._writer.cancel()
-            await asyncio.wait({self._writer}, timeout=CLOSE_S)
+            tasks = {task for task in (self._writer, self._closer) if task is not None}
+            await asyncio.wait(tasks, timeout=CLOSE_S * 2)
 
     async def close(self, code: int, reason: str) -> None:
         """Send what waits, then close with a code; gives up on a client that does not read."""
@@ -156,14 +163,12 @@ class _Connection:
         return await self._read()
 
     async def _read(self) -> tuple[int, str]:
-        silence_s = self._limits.silence_ms / 1000
+        self._listen()
         while True:
-            try:
-                data = await self._receive(silence_s)
-            except TimeoutError:
-                return 4408, "silent"
+            data = await self._receive(None)
             if data is None:
                 return WSCloseCode.OK, ""
+            self._heard_at = self._loop.time()
             try:
                 if await self._one(data):
                     return WSCloseCode.OK, "the session has ended"
@@ -172,7 +177,16 @@ class _Connection:
                 if err.close_code is not None:
                     return err.close_code, err.code
 
-    async def _receive(self, limit_s: float) -> str | bytes | None:
+    def _listen(self) -> None:
+        """Look after the client's silence with one timer, not with a limit on each read."""
+        now = self._loop.time()
+        until = self._heard_at + self._limits.silence_ms / 1000
+        if now < until:
+            self._silence = self._loop.call_at(until, self._listen)
+        else:
+            self._closer = self._loop.create_task(self.close(4408, "silent"))
+
+    async def _receive(self, limit_s: float | None) -> str | bytes | None:
         """Return the next message, or None when the connection is over."""
         message = await self._ws.receive(timeout=limit_s)
         if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:

@@ -156,6 +156,11 @@ class Reply:
                 self._sentence(sentence)
 
 
+def _short(reason: str) -> str:
+    """Return a reason that leaves room for the reply: the whole has to fit one message."""
+    return reason.encode("ascii", "replace")[:200].decode()
+
+
 def _fitting(text: str, chars: int, escaped_bytes: int) -> str:
     """Return the longest beginning of `text` within both bounds."""
     text = text[: max(0, chars)]
@@ -189,7 +194,7 @@ def done_message(turn: Turn, result: TurnResult) -> tuple[str, str]:
                 "backend": attempt.backend,
                 "outcome": attempt.outcome,
                 "at_ms": round(attempt.at_ms, 2),
-                **({"reason": attempt.reason[:300]} if attempt.reason else {}),
+                **({"reason": _short(attempt.reason)} if attempt.reason else {}),
             }
             for attempt in result.trail
         ],

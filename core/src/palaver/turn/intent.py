@@ -84,7 +84,12 @@ def classify(text: str) -> str:
         One of `greeting`, `threat`, `trade`, `question`, `quest`, `farewell`, `insult`, `thanks`,
         `silence` (nothing, or only dots and spaces) and `other`.
     """
-    text = text[:MAX_CHARS]
+    return _classify(text[:MAX_CHARS])
+
+
+@lru_cache(maxsize=4_096)
+def _classify(text: str) -> str:
+    """Classify; players say the same few things again and again."""
     if _SILENT.fullmatch(text):
         return "silence"
     if not text.isascii():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 
 __all__ = ["choose_lang", "lang_name", "matching_lang", "normal_lang"]
 
@@ -71,6 +72,7 @@ NAMES = {
 }
 
 
+@lru_cache(maxsize=1_024)
 def normal_lang(tag: str) -> str:
     """Write a language tag as BCP 47 recommends (RFC 5646, section 2.1.1).
 
@@ -142,6 +144,7 @@ def choose_lang(
     return normal_lang(wishes[0]) if wishes else "en"
 
 
+@lru_cache(maxsize=1_024)
 def lang_name(tag: str) -> str:
     """Return the English name of a language.
 

@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from palaver.config.load import load_settings
 from palaver.config.models import Settings
 from palaver.errors import TrustError
 
-__all__ = ["TrustStore", "restrict_untrusted", "world_hash"]
+__all__ = ["TrustStore", "restrict_untrusted", "world_hash", "world_settings"]
 
 _ADDRESSES = {"url", "urls", "base_url", "address", "addresses", "endpoint", "host", "hosts"}
 """Settings of backends that name a machine, with or without a scheme."""
@@ -113,41 +114,77 @@ class TrustStore:
             raise TrustError(f"{self.file} cannot be written: {err.strerror}") from err
 
 
-def restrict_untrusted(settings: Settings) -> tuple[Settings, list[str]]:
-    """Leave out what an untrusted world may not have.
+def world_settings(
+    folder: Path,
+    *,
+    trusted: bool,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[Settings, list[str]]:
+    """Read the settings of a world, as far as it may have them.
 
     Args:
-        settings: Its settings.
+        folder: The world's folder.
+        trusted: Whether its owner trusts it.
+        environ: Variables that hold settings, see `load_settings`.
+        overrides: Settings by dotted key, from flags.
 
     Returns:
-        The settings that are left, and a line for each thing that was left out.
+        The settings, and a line for each thing that was left out for want of trust.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+    left_out: list[str] = []
+
+    def restrict(table: dict[str, Any]) -> dict[str, Any]:
+        if trusted:
+            return table
+        table, notes = restrict_untrusted(table)
+        left_out.extend(notes)
+        return table
+
+    file = folder / "palaver.toml"
+    settings = load_settings(
+        file if file.is_file() else None, environ=environ, overrides=overrides, restrict=restrict
+    )
+    return settings, left_out
+
+
+def restrict_untrusted(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Leave out what the file of an untrusted world may not say.
+
+    Tokens are kept: they only make the world harder to reach.
+
+    Args:
+        table: Its `palaver.toml`, parsed but not checked.
+
+    Returns:
+        What is left of it, and a line for each thing that was left out.
     """
     notes: list[str] = []
-    backends: dict[str, dict[str, Any]] = {}
-    for name, table in settings.backends.items():
-        reason = _reason(table)
-        if reason is None:
-            backends[name] = table
-        else:
-            notes.append(f"the backend {name!r} is left out: {reason}")
-    server = settings.server
-    listening = server.model_dump(exclude_unset=True)
-    harmful = sorted({"host", "hosts", "origins", "tokens", "tls_cert", "tls_key"} & set(listening))
-    if harmful:
-        notes.append(f"[server] {', '.join(harmful)} is left out")
-        server = type(server).model_validate(
-            {key: value for key, value in listening.items() if key not in harmful}
-        )
-    memory = settings.memory
-    if memory.path is not None:
-        notes.append("[memory] path is left out")
-        memory = memory.model_copy(update={"path": None})
-    if not notes:
-        return settings, []
-    restricted = settings.model_copy(
-        update={"backends": backends, "server": server, "memory": memory}
-    )
-    return restricted, notes
+    left = dict(table)
+    if isinstance(table.get("backends"), Mapping):
+        left["backends"] = {}
+        for name, backend in table["backends"].items():
+            reason = _reason(backend) if isinstance(backend, Mapping) else None
+            if reason is None:
+                left["backends"][name] = backend
+            else:
+                notes.append(f"the backend {name!r} is left out: {reason}")
+    for section, harmful in _HARMFUL.items():
+        inner = table.get(section)
+        if isinstance(inner, Mapping) and (found := sorted(harmful & set(inner))):
+            notes.append(f"[{section}] {', '.join(found)} is left out")
+            left[section] = {key: value for key, value in inner.items() if key not in harmful}
+    return left, notes
+
+
+_HARMFUL = {
+    "server": frozenset({"host", "hosts", "origins", "tls_cert", "tls_key"}),
+    "memory": frozenset({"path"}),
+}
+"""Settings that open doors, or write where they like."""
 
 
 def _reason(table: Mapping[str, Any]) -> str | None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from palaver.config.load import load_settings, parse_backend
+from palaver.config.load import parse_backend
 from palaver.errors import ConfigError
 from palaver.plugins import make_plugin_manager
 from palaver.startup import data_folder, locate
 from palaver.world.loader import load_world
 from palaver.world.manifest import AdapterManifest
-from palaver.world.trust import TrustStore, restrict_untrusted
+from palaver.world.trust import TrustStore, world_settings
 from palaver_vllm.config import ServeSettings, VllmSettings
 
 __all__ = ["Plan", "make_plan", "state_folder"]
@@ -97,12 +97,9 @@ def make_plan(
     located = locate(world, plugins)
     trusted = located.shipped or TrustStore().is_trusted(located.folder)
     file = located.folder / "palaver.toml"
-    settings = load_settings(file if file.is_file() else None, environ=os.environ)
-    notes: list[str] = []
-    if not trusted:
-        # Arguments for a server can make it run code, so they need trust like plugins do.
-        settings, left_out = restrict_untrusted(settings)
-        notes = [f"{line}; `palaver trust {located.folder}` allows it" for line in left_out]
+    # Arguments for a server can make it run code, so they need trust like plugins do.
+    settings, left_out = world_settings(located.folder, trusted=trusted, environ=os.environ)
+    notes = [f"{line}; `palaver trust {located.folder}` allows it" for line in left_out]
     tables = {n: t for n, t in settings.backends.items() if t.get("type") == "vllm"}
     name = backend or _only(tables, file)
     kind = plugins.backend_types["vllm"]
