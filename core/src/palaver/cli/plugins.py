@@ -29,8 +29,8 @@ __all__ = ["command"]
 def command(world: str | None, as_json: bool) -> None:
     """List the plugins that are loaded.
 
-    Shows the installed ones, and those of WORLD if it is trusted, with their version, where they
-    come from, and their hooks. PALAVER_PLUGINS=name,name limits which installed ones load;
+    Shows the installed ones and those of WORLD, with their version, where they come from, and their
+    hooks, or why they do not run. PALAVER_PLUGINS=name,name limits which installed ones load;
     PALAVER_TRACE_HOOKS=1 logs every hook call.
     """
     from palaver.cli.output import console, log_to_stderr, print_json, safe, table
@@ -75,7 +75,7 @@ def command(world: str | None, as_json: bool) -> None:
 
 def _load(world: str | None) -> Plugins:
     from palaver.config.load import load_settings
-    from palaver.plugins import make_plugin_manager
+    from palaver.plugins import PluginInfo, make_plugin_manager
     from palaver.startup import locate
     from palaver.world.trust import TrustStore
 
@@ -88,8 +88,19 @@ def _load(world: str | None) -> Plugins:
         return first
     file = located.folder / "palaver.toml"
     settings = load_settings(file if file.is_file() else None)
-    trusted = located.shipped or TrustStore().is_trusted(located.folder)
-    return make_plugin_manager(
-        world_plugins=located.folder / "plugins" if trusted else None,
-        block=settings.plugins.get("block", []),
+    trust = TrustStore()
+    trusted = located.shipped or trust.is_trusted(located.folder)
+    folder = located.folder / "plugins"
+    plugins = make_plugin_manager(
+        world_plugins=folder if trusted else None, block=settings.plugins.get("block", [])
     )
+    if not trusted:
+        # Whoever has just written one wonders where it is.
+        changed = trust.has_changed(located.folder)
+        state = "has changed since you trusted it" if changed else "is not trusted"
+        problem = f"does not run: the world {state}; see `palaver trust {world or '.'}`"
+        plugins.infos += [
+            PluginInfo(file.stem, "", str(file), problem=problem)
+            for file in sorted(folder.glob("*.py"))
+        ]
+    return plugins
