@@ -135,11 +135,13 @@ def _fail(err: Exception) -> NoReturn:
     if isinstance(err, click.ClickException):
         err.show()
         sys.exit(err.exit_code)
-    from palaver.errors import PalaverError
+    from palaver.errors import PalaverError, ServerError
 
     if isinstance(err, ExceptionGroup):
         err = _first(err)
-    if isinstance(err, PalaverError):
+    if isinstance(err, ServerError):
+        text = err.message
+    elif isinstance(err, PalaverError):
         text = str(err)
     else:
         text = (

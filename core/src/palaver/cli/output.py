@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.handlers
 import re
 import sys
 import time
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = [
+    "HeldLog",
     "console",
     "log_to_stderr",
     "milliseconds",
@@ -26,6 +28,8 @@ __all__ = [
     "table",
 ]
 
+MAX_HELD = 1_000
+"""Log lines that are held back at most."""
 PIPE_WIDTH = 120
 """Width of tables where there is no terminal, in characters."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -122,15 +126,33 @@ class _Json(logging.Formatter):
         return json.dumps(data)
 
 
-def log_to_stderr(level: str = "warning", *, as_json: bool = False) -> None:
-    """Send the log to stderr, or as JSON lines to stdout.
+class HeldLog(logging.handlers.MemoryHandler):
+    """The log as JSON lines on stdout, held back until something else was printed there."""
+
+    def __init__(self) -> None:
+        target = logging.StreamHandler(sys.stdout)
+        target.setFormatter(_Json())
+        super().__init__(MAX_HELD, flushLevel=logging.CRITICAL + 1, target=target)
+
+    def let_go(self, level: str) -> None:
+        """Print what was held back, and everything from now on; safe to call twice.
+
+        Args:
+            level: As for `send_log_to`.
+        """
+        self.flush()
+        if self.target is not None:
+            send_log_to(self.target, level)
+
+
+def log_to_stderr(level: str = "warning") -> None:
+    """Send the log to stderr, in short lines.
 
     Args:
-        level: `debug`, `info`, `warning` or `error`.
-        as_json: Whether a program reads it.
+        level: `debug`, `info`, `warning`, `error` or `critical`.
     """
-    handler = logging.StreamHandler(sys.stdout if as_json else sys.stderr)
-    handler.setFormatter(_Json() if as_json else _Lines())
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines())
     send_log_to(handler, level)
 
 

@@ -248,8 +248,8 @@ async def _open(options: Options) -> AsyncIterator[tuple[Client, People, list[st
         return
     async with local_server(options.world, options.settings) as (gateway, server, parts):
         people = of_world(gateway.world)
-        # What is broken in the world is logged already.
-        notes = [*parts.notes, *gateway.plugins.problems]
+        # What is broken in the world or a plugin is logged already.
+        notes = list(parts.notes)
         async with _client(options, server.url, options.game or OWN_GAME) as client:
             yield client, people, notes
 
