@@ -168,7 +168,8 @@ class Session:
                 # The server may have begun already; nobody will listen.
                 self._abandon(turn)
             if isinstance(error, TimeoutError):
-                reason = self._link.problem or "the server did not confirm it"
+                problem = self._link.problem
+                reason = problem.message if problem else "the server did not confirm it"
                 raise ConnectionLost(f"not handled within {self._timeout_s} s: {reason}") from error
             raise
         sent.done.result()
