@@ -16,8 +16,9 @@ from jinja2 import Environment, FileSystemLoader, FunctionLoader, TemplateSyntax
 from jinja2.exceptions import TemplateError as JinjaError
 
 from palaver.errors import TemplateError
+from palaver.prompt.blame import template_error
 from palaver.prompt.bounds import MAX_STEPS, metered
-from palaver.prompt.sandbox import make_environment, template_error
+from palaver.prompt.sandbox import make_environment
 
 DATA = Path(__file__).parent / "data"
 TRICKS: dict[str, list[dict[str, Any]]] = yaml.safe_load((DATA / "tricks.yaml").read_text("utf-8"))

@@ -166,3 +166,12 @@ def test_rendering_is_fast(compiled: Compile) -> None:
     )
     best = min(timeit.repeat(lambda: template.render(VALUES), number=50, repeat=10)) / 50
     assert best < 1e-3
+
+
+def test_files_that_may_be_missing(compiled: Compile) -> None:
+    """`ignore missing`, and the first of several names that is there."""
+    template = compiled(
+        "{% extends 'npc.j2' %}{% block voice %}{% include 'no.j2' ignore missing %}"
+        "{% include ['no.j2', 'parts/rules.j2'] %}{% endblock %}"
+    )
+    assert template.render(VALUES)[1] == ("voice", "Rules of Vale.")

@@ -13,7 +13,8 @@ from jinja2 import BaseLoader, Environment, TemplateNotFound, nodes
 
 from palaver.errors import TemplateError, WorldError
 from palaver.hints import did_you_mean
-from palaver.prompt.sandbox import BoundedEnvironment, make_environment, template_error
+from palaver.prompt.blame import template_error
+from palaver.prompt.sandbox import BoundedEnvironment, make_environment
 
 __all__ = ["MAX_TEMPLATE_BYTES", "Library", "Source", "read_text"]
 
@@ -41,14 +42,17 @@ class Source:
     text: str
     tree: nodes.Template
 
-    def references(self) -> list[tuple[str, int]]:
-        """Return the names of the files it uses, with the line of each."""
-        found = []
+    def references(self) -> list[tuple[str, int, bool]]:
+        """Return the names of the files it uses, with the line, and whether it may be missing."""
+        found: list[tuple[str, int, bool]] = []
         for node in self.tree.find_all(_FILES):
-            template: nodes.Expr = node.template
-            parts = template.items if isinstance(template, nodes.List | nodes.Tuple) else [template]
-            found += [(part.value, node.lineno) for part in parts if isinstance(part, nodes.Const)]
-        return [(name, line) for name, line in found if isinstance(name, str)]
+            template = node.template  # type: ignore[attr-defined]  # all four have it
+            several = isinstance(template, nodes.List | nodes.Tuple)
+            optional = several or getattr(node, "ignore_missing", False)
+            parts = template.items if several else [template]
+            names = [part.value for part in parts if isinstance(part, nodes.Const)]
+            found += [(name, node.lineno, optional) for name in names if isinstance(name, str)]
+        return found
 
 
 def read_text(file: Path, *, inside: Path, max_bytes: int) -> str:
@@ -158,7 +162,7 @@ class Library(BaseLoader):
 
     def _collect(self, source: Source, found: dict[str, Source], path: tuple[str, ...]) -> None:
         found.setdefault(source.name, source)
-        for name, line in source.references():
+        for name, line, optional in source.references():
             if name == source.name or name in path:
                 raise TemplateError(
                     f"{name!r} uses itself; take this line out", file=source.file, line=line
@@ -169,8 +173,15 @@ class Library(BaseLoader):
                     file=source.file,
                     line=line,
                 )
-            if name not in found:
+            if name not in found and (not optional or self._exists(name)):
                 self._collect(self._get(name, source.file, line), found, (*path, source.name))
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self.source(name)
+        except TemplateNotFound:
+            return False
+        return True
 
     def _get(self, name: str, file: Path, line: int) -> Source:
         try:

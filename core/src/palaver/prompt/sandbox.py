@@ -11,24 +11,23 @@ value of none renders as nothing, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NoReturn
 
-from jinja2 import BaseLoader, Template, TemplateNotFound, TemplateSyntaxError, Undefined, nodes
+from jinja2 import BaseLoader, Template, Undefined, nodes
 from jinja2.environment import TemplateModule
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, missing
 
-from palaver.errors import TemplateError
 from palaver.prompt import operators
+from palaver.prompt.blame import template_error
 from palaver.prompt.bounds import BUDGET, MAX_DEPTH, Refused, kind, metered, room, spend, written
 from palaver.prompt.compiler import BoundedCodeGenerator, charge, check
 from palaver.prompt.filters import FILTERS
 from palaver.prompt.methods import METHODS, Method, listing
 from palaver.prompt.predicates import PREDICATES
 
-__all__ = ["BoundedEnvironment", "make_environment", "template_error"]
+__all__ = ["BoundedEnvironment", "make_environment"]
 
 MAX_RANGE = 1_000
 """Longest `range`."""
@@ -261,41 +260,3 @@ def make_environment(loader: BaseLoader | None = None) -> BoundedEnvironment:
         loader: Where `extends`, `include` and `import` find files; None for nowhere.
     """
     return BoundedEnvironment(loader)
-
-
-def template_error(
-    err: Exception, file: Path | str | None, line: int | None = None
-) -> TemplateError:
-    """Return the error to raise for whatever a template raised, with the line it happened at.
-
-    Args:
-        err: What was raised while the template was compiled or rendered.
-        file: The file it is blamed on if the traceback names none.
-        line: The line, likewise.
-    """
-    if isinstance(err, TemplateError):
-        return err
-    if isinstance(err, TemplateSyntaxError):
-        return TemplateError(
-            err.message or "syntax error", file=err.filename or file, line=err.lineno
-        )
-    trace = err.__traceback__
-    while trace is not None:
-        template = trace.tb_frame.f_globals.get("__jinja_template__")
-        if template is not None:
-            file = template.filename or template.name or file
-            line = template.get_corresponding_lineno(trace.tb_lineno)
-        trace = trace.tb_next
-    return TemplateError(_explain(err), file=file, line=line)
-
-
-def _explain(err: Exception) -> str:
-    if isinstance(err, Refused):
-        return str(err)
-    if isinstance(err, TemplateNotFound):
-        return f"there is no template {err.name!r}; look at the name, and into `templates/`"
-    if isinstance(err, RecursionError):
-        return "this is nested too deeply; make it flatter"
-    if isinstance(err, MemoryError):
-        return "this is too large; make it smaller"
-    return f"this does not work: {err}"

@@ -26,9 +26,10 @@ from palaver.prompt.analysis import (
     references,
     undeclared,
 )
+from palaver.prompt.blame import template_error
 from palaver.prompt.bounds import BUDGET, Budget, room
 from palaver.prompt.library import Library, Source
-from palaver.prompt.sandbox import join, template_error
+from palaver.prompt.sandbox import join
 
 __all__ = ["BlockTemplate", "compile_template"]
 

@@ -14,8 +14,9 @@ from jinja2.parser import Parser
 
 from palaver.errors import TemplateError
 from palaver.prompt.analysis import Reference, references
+from palaver.prompt.blame import template_error
 from palaver.prompt.bounds import BUDGET, Budget
-from palaver.prompt.sandbox import BoundedEnvironment, make_environment, template_error
+from palaver.prompt.sandbox import BoundedEnvironment, make_environment
 
 __all__ = ["MAX_CONDITION_CHARS", "Condition", "compile_condition"]
 
