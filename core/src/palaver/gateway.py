@@ -384,7 +384,7 @@ class Gateway:
         except Exception:
             failed(call, log.warning)
             return
-        if inspect.isawaitable(result):
+        if result is not None and inspect.isawaitable(result):
             self._spawn(call, result)
 
     def _spawn(self, call: HookCall, work: Awaitable[Any]) -> None:

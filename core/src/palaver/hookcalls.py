@@ -112,7 +112,7 @@ async def call_async(
     """
     try:
         result = call(**arguments)
-        if inspect.isawaitable(result):
+        if result is not None and inspect.isawaitable(result):
             async with asyncio.timeout(limit_s):
                 result = await result
     except TimeoutError:

@@ -50,6 +50,7 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
     """
     prompt = Prompt()
     moment: list[Section] = []
+    file = turn.persona.file.as_posix()
     for name, text in turn.persona.template.render(turn.variables):
         place = Place.MOMENT if name in MOMENT_BLOCKS else Place.STABLE
         section = Section(
@@ -57,7 +58,7 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
             role="user" if place is Place.MOMENT else "system",
             text=text,
             priority=PRIORITIES.get(name, OTHER_PRIORITY),
-            source=f"{turn.persona.file.as_posix()}#{name}",
+            source=f"{file}#{name}",
             place=place,
         )
         (moment if place is Place.MOMENT else prompt.sections).append(section)
