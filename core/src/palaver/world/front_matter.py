@@ -51,7 +51,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         """Refuse anchors before anything is built of them."""
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            peek: Any = self.peek_event  # without a type in some versions of yaml's stubs
+            event = peek()
             raise yaml.MarkedYAMLError(
                 problem="`*` and `&` are not available here; put texts that begin so in quotes",
                 problem_mark=event.start_mark,
@@ -168,7 +169,8 @@ def _build(
         return [
             _build(loader, item, (*path, at), lines, file) for at, item in enumerate(node.value)
         ]
-    value = loader.construct_object(node)  # type: ignore[no-untyped-call]  # yaml has no types
+    construct: Any = loader.construct_object
+    value = construct(node)
     if not isinstance(value, str | int | float | bool | type(None)):
         raise PersonaError(
             f"{node.value!r} is no plain value; put it in quotes", file=file, line=_line(node)

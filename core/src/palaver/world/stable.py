@@ -78,9 +78,9 @@ def _changing(
             yield f"npc.{found.name}", found.line
     files = {other.name: other for other in template.sources}
     for include in node.find_all(nodes.Include):
-        name = include.template.value if isinstance(include.template, nodes.Const) else None
-        if name in files and depth < 12:
-            for inner, _ in _changing(template, files[name], files[name].tree, depth + 1):
+        part = include.template.value if isinstance(include.template, nodes.Const) else None
+        if part in files and depth < 12:
+            for inner, _ in _changing(template, files[part], files[part].tree, depth + 1):
                 yield inner, include.lineno
 
 
