@@ -94,11 +94,14 @@ def test_errors_of_front_matter(read: Read, head: str, line: int | None, problem
 
 
 def test_all_errors_of_front_matter_at_once(read: Read) -> None:
-    """Every wrong key is told, in the order of lines."""
+    """Every wrong key is told, in the order of lines, and then the template's error."""
     with pytest.raises(PersonaError) as caught:
         read("nam: Vale\nlast_words: Go.\nteir: x\nlang: 5")
     errors = [caught.value, *caught.value.others]
     assert [error.line for error in errors] == [2, 4, 5]
+    with pytest.raises(PersonaError) as caught:
+        read("name: Vale", "{% extends 'npc.j2' %}\n{{ 1|uper }}")
+    assert [error.line for error in (caught.value, *caught.value.others)] == [1, 5]
 
 
 def test_file_without_front_matter(tmp_path: Path) -> None:

@@ -147,7 +147,12 @@ def read_persona(file: Path, *, folder: Path, library: Library) -> Persona:
     try:
         front = FrontMatter.model_validate(head.data)
     except ValidationError as err:
-        raise _front_matter_error(err, head, file) from err
+        error = _front_matter_error(err, head, file)
+        try:
+            compile_template(library, f"personas/{file.name}", file, head.body)
+        except TemplateError as also:
+            error.others += (also,)
+        raise error from err
     facts, player_facts, game_facts = _declared(front, head, file)
     template = compile_template(library, f"personas/{file.name}", file, head.body)
     persona = Persona(
