@@ -64,7 +64,7 @@ def test_plugins_templates_come_after_the_worlds_own(folder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("file", "text", "line", "problem"),
     [
-        ("personas/vale.md", "---\nnmae: Vale\nlast_words: Go.\n---\n", 2, "did you mean `name`?"),
+        ("personas/vale.md", PERSONA.replace("name", "nmae"), 2, "did you mean `name`?"),
         ("personas/vale.md", PERSONA + "{{ 1|uper }}", 6, "did you mean `upper`?"),
         ("personas/vale.md", "", 1, "begin the file with"),
         ("templates/npc.j2", "{% block identity %}\n{{ 1 / 0 }}{% endblock %}", 2, "by zero"),
