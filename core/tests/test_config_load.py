@@ -188,3 +188,9 @@ def test_lines_of_keys() -> None:
         ("o",): None,
     }
     assert {path: lines.find(path) for path in found} == found
+
+
+def test_the_default_tier_has_to_exist(tmp_path: Path) -> None:
+    """A turn of a persona that names no tier must not find out first."""
+    with pytest.raises(ConfigError, match="there is no such tier; there are boss, elite"):
+        load(tmp_path, 'default_tier = "elit"\n')

@@ -9,7 +9,6 @@ The server, the command line and bridges all run turns through it.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import itertools
 import logging
 import time
@@ -19,16 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from palaver.background import Background
 from palaver.chain.attempt import Entry
 from palaver.chain.backend import Backend, BackendType
 from palaver.errors import ProtocolError
-from palaver.game import Game, Player, unknown_npc
-from palaver.hookcalls import HookCall, failed, resolve
+from palaver.game import Game
+from palaver.hookcalls import resolve
 from palaver.memory import Exchange, Memory
 from palaver.messages import TurnStart
-from palaver.prompt.neutralize import neutralize
+from palaver.turn.accept import make_turn, unknown_persona
 from palaver.turn.context import name_of
-from palaver.turn.language import choose_lang
 from palaver.turn.model import Turn, TurnResult
 from palaver.turn.pipeline import Pipeline
 
@@ -44,10 +43,6 @@ __all__ = ["Gateway", "Parts"]
 
 log = logging.getLogger("palaver.gateway")
 
-FINISHED_S = 10.0
-"""Time for a plugin after a turn, in seconds."""
-MAX_BACKGROUND = 1_000
-"""Plugins at work after turns; beyond, the oldest is cancelled."""
 BACKEND_START_S = 10.0
 """Time for a backend to get ready, in seconds; afterwards it is used as it is."""
 
@@ -111,7 +106,7 @@ class Gateway:
         self._finished = resolve(manager, "palaver_turn_finished")
         self._opened = resolve(manager, "palaver_session_opened")
         self._closed = resolve(manager, "palaver_session_closed")
-        self._background: dict[asyncio.Task[None], None] = {}
+        self._background = Background()
         self._numbers = itertools.count(1)
         self._stack: AsyncExitStack | None = None
 
@@ -137,7 +132,7 @@ class Gateway:
                 stack.push_async_callback(_quietly, bridge.close, bridge.name)
             watcher = asyncio.create_task(self._worlds.watch(), name="watch the world")
             stack.push_async_callback(_cancel, [watcher])
-            stack.push_async_callback(self._end_background)
+            stack.push_async_callback(self._background.close)
             self._stack = stack.pop_all()
         return self
 
@@ -192,43 +187,7 @@ class Gateway:
         Raises:
             ProtocolError: The NPC or its persona does not exist.
         """
-        world = self.world
-        npc = game.npcs.get(fields.npc)
-        if npc is None:
-            raise unknown_npc(fields.npc)
-        persona = world.personas.get(npc.persona)
-        if persona is None:
-            raise unknown_persona(npc.persona, world)
-        player = self._player(game, fields.player)
-        tier_name = npc.tier or persona.front.tier or self.settings.default_tier
-        tier = self.settings.tiers.get(tier_name)
-        if tier is None:
-            log.warning("persona %s names the tier %r, which does not exist", persona.id, tier_name)
-            tier_name = self.settings.default_tier
-            tier = self.settings.tiers[tier_name]
-        mood = npc.facts.get("mood")
-        return Turn(
-            id=fields.turn,
-            game=game.name,
-            save=game.save,
-            npc=npc,
-            player=player,
-            persona=persona,
-            world=world,
-            tier=tier,
-            tier_name=tier_name,
-            text=neutralize(fields.text) if fields.text is not None else "",
-            cue=neutralize(fields.cue) if fields.cue is not None else None,
-            speaker=fields.speaker,
-            audience=tuple(dict.fromkeys(fields.audience)),
-            lang=choose_lang(fields.lang, player.lang if player else None, persona.front.lang),
-            priority=fields.priority,
-            seed=fields.seed,
-            first_text_ms=fields.first_text_ms,
-            actions=game.actions if npc.actions is None else {**game.actions, **npc.actions},
-            mood=mood if isinstance(mood, str) else persona.front.mood,
-            accepted_at=time.perf_counter(),
-        )
+        return make_turn(self.world, self.settings, game, fields)
 
     def order(self, turn: Turn) -> tuple[str, ...]:
         """Return the key of turns that must run one after another with this one."""
@@ -361,53 +320,16 @@ class Gateway:
     def session_opened(self, session: SessionInfo) -> None:
         """Tell plugins that an engine has joined; they never delay it."""
         for call in self._opened:
-            self._tell(call, session=session)
+            self._background.tell(call, session=session)
 
     def session_closed(self, session: SessionInfo) -> None:
         """Tell plugins that an engine has left."""
         for call in self._closed:
-            self._tell(call, session=session)
-
-    def _player(self, game: Game, player: str | None) -> Player | None:
-        if player is None:
-            return None
-        return game.players.get(player) or game.upsert_player(player)
+            self._background.tell(call, session=session)
 
     def _after(self, turn: Turn) -> None:
         for call in self._finished:
-            self._tell(call, turn=turn, result=turn.result)
-
-    def _tell(self, call: HookCall, **arguments: Any) -> None:
-        """Tell a plugin of something that is over; what it does then runs in the background."""
-        try:
-            result = call(**arguments)
-        except Exception:
-            failed(call, log.warning)
-            return
-        if result is not None and inspect.isawaitable(result):
-            self._spawn(call, result)
-
-    def _spawn(self, call: HookCall, work: Awaitable[Any]) -> None:
-        async def run() -> None:
-            try:
-                async with asyncio.timeout(FINISHED_S):
-                    await work
-            except TimeoutError:
-                log.warning("plugin %s took too long in %s", call.plugin, call.hook)
-            except Exception:
-                failed(call, log.warning)
-
-        if len(self._background) >= MAX_BACKGROUND:
-            oldest = next(iter(self._background))
-            log.warning("plugins fall behind after turns; the oldest of them was cancelled")
-            oldest.cancel()
-            self._background.pop(oldest, None)
-        task = asyncio.get_running_loop().create_task(run())
-        self._background[task] = None
-        task.add_done_callback(lambda done: self._background.pop(done, None))
-
-    async def _end_background(self) -> None:
-        await _cancel(list(self._background))
+            self._background.tell(call, turn=turn, result=turn.result)
 
     async def _start(self, entry: Entry) -> None:
         try:
@@ -419,18 +341,6 @@ class Gateway:
             log.exception(
                 "backend %s could not start; it is asked all the same", entry.backend.name
             )
-
-
-def unknown_persona(persona: str, world: World) -> ProtocolError:
-    """Return the error for a persona that the world does not have."""
-    import difflib
-
-    near = difflib.get_close_matches(persona, world.personas, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    known = ", ".join(sorted(world.personas)) or "none"
-    return ProtocolError(
-        "unknown_persona", f"there is no persona {persona!r}{hint} This world has: {known}"
-    )
 
 
 async def _quietly(close: Callable[[], Awaitable[None]], name: str) -> None:

@@ -192,6 +192,7 @@ class ChainRunner:
         loop, turn = self._loop, self._turn
         stall_s = turn.tier.stall_ms / 1000
         cut: list[str] = []
+        timer: asyncio.TimerHandle
 
         def watch() -> None:
             nonlocal timer

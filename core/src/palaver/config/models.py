@@ -233,3 +233,12 @@ class Settings(_Settings):
         default={}, description="Sources of text by name; the keys depend on `type`."
     )
     tiers: dict[Name, Tier] = Field(default={}, description="Policies by name.")
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Self:
+        if self.tiers and self.default_tier not in self.tiers:
+            raise ValueError(
+                f"`default_tier` is {self.default_tier!r}, but there is no such tier; "
+                f"there are {', '.join(sorted(self.tiers))}"
+            )
+        return self
