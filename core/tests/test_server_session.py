@@ -156,6 +156,16 @@ async def test_cancel_without_heard(waiting: tuple[RunningServer, FakeEngine]) -
     assert await remembered(palaver) == []
 
 
+async def test_cancel_before_the_first_step(palaver_world: Path) -> None:
+    """A turn that is cancelled in the same breath ends too, and makes room for others."""
+    async with running_server(palaver_world, overrides={"limits.turns": 1}) as palaver:
+        engine = await palaver.ready()
+        for turn in ("t1", "t2"):
+            await engine.send({"type": "turn.start", "turn": turn, "npc": "vlad", "text": "Hello."})
+            await engine.send({"type": "turn.cancel", "turn": turn})
+            await engine.until("turn.done", turn=turn, status="cancelled")
+
+
 async def test_heard_comes_late(waiting: tuple[RunningServer, FakeEngine]) -> None:
     """What the client says it heard is never more than what was sent."""
     palaver, engine = waiting

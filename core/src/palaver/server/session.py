@@ -164,7 +164,9 @@ class Session:
         if heard is not None:
             record.heard = heard
         if record.done is None and record.task is not None:
-            record.task.cancel()
+            # Not at once: a task that is cancelled before its first step never takes it, and the
+            # turn would have no end.
+            self._loop.call_soon(record.task.cancel)
             return
         self._settle(record)
 
@@ -180,6 +182,7 @@ class Session:
         if self.closed:
             return
         self.closed = True
+        await asyncio.sleep(0)  # a turn that was accepted just now takes its first step, see above
         tasks = [record.task for record in self.turns.values() if record.task is not None]
         running = [task for task in tasks if not task.done()]
         for task in running:
