@@ -192,5 +192,5 @@ def test_lines_of_keys() -> None:
 
 def test_the_default_tier_has_to_exist(tmp_path: Path) -> None:
     """A turn of a persona that names no tier must not find out first."""
-    with pytest.raises(ConfigError, match="there is no such tier; there are boss, elite"):
+    with pytest.raises(ConfigError, match="there is no tier 'elit'; did you mean `elite`"):
         load(tmp_path, 'default_tier = "elit"\n')

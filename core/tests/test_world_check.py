@@ -92,7 +92,6 @@ def test_nothing_is_wrong(check: Check) -> None:
             {"head": HEAD + "\nadapter: vale@2", "adapters__vale@1_dot_toml": MANIFEST},
             *("error", "vale.md", None, "no manifest adapters/vale@2.toml; did you mean `vale@1`?"),
         ),
-        ({"toml": 'default_tier = "elit"'}, "error", "palaver.toml", None, "did you mean `elite`?"),
         (
             {"toml": '[backends.a]\ntype = "modle"'},
             *("error", "palaver.toml", None, "did you mean `model`?"),

@@ -181,6 +181,7 @@ def make_plugin_manager(
     world_plugins: Path | None = None,
     block: Collection[str] = (),
     environ: Mapping[str, str] | None = None,
+    quiet: bool = False,
 ) -> Plugins:
     """Load the plugins.
 
@@ -189,7 +190,14 @@ def make_plugin_manager(
         block: Names that are not loaded.
         environ: The environment; the process's by default. `PALAVER_PLUGINS` limits which
             packages load.
+        quiet: Whether to log nothing of plugins that fail, because they will be loaded again.
     """
+    if quiet:
+        disabled, log.disabled = log.disabled, True
+        try:
+            return make_plugin_manager(world_plugins=world_plugins, block=block, environ=environ)
+        finally:
+            log.disabled = disabled
     environ = os.environ if environ is None else environ
     manager = pluggy.PluginManager("palaver")
     manager.add_hookspecs(hookspecs)

@@ -122,7 +122,8 @@ async def prepare(
     """
     environ = os.environ if environ is None else environ
     trust = trust or TrustStore()
-    first = make_plugin_manager(world_plugins=None, environ=environ)
+    # Only to find example worlds by their names: the world says which plugins it blocks.
+    first = make_plugin_manager(environ=environ, quiet=True)
     located = locate(world, first)
     trusted = located.shipped or trust.is_trusted(located.folder)
     file = located.folder / TOML

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from palaver.hints import did_you_mean
+
 __all__ = ["Limits", "MemorySettings", "Server", "Settings", "Tier", "Token", "default_tiers"]
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -237,8 +239,6 @@ class Settings(_Settings):
     @model_validator(mode="after")
     def _default_exists(self) -> Self:
         if self.tiers and self.default_tier not in self.tiers:
-            raise ValueError(
-                f"`default_tier` is {self.default_tier!r}, but there is no such tier; "
-                f"there are {', '.join(sorted(self.tiers))}"
-            )
+            hint = did_you_mean(self.default_tier, self.tiers)
+            raise ValueError(f"`default_tier`: there is no tier {self.default_tier!r}{hint}")
         return self

@@ -14,7 +14,7 @@ from palaver.chain.backend import BackendSettings, BackendType
 from palaver.config.load import parse_backend
 from palaver.config.models import Settings, default_tiers
 from palaver.errors import ConfigError, ManifestError
-from palaver.hints import did_you_mean, listed
+from palaver.hints import did_you_mean, listed, nearest
 from palaver.prompt.analysis import undeclared
 from palaver.prompt.template import BlockTemplate
 from palaver.world.conditions import Condition
@@ -125,11 +125,6 @@ class _Check:
 
     def _check_tiers(self) -> None:
         tiers = self.settings.tiers
-        if self.settings.default_tier not in tiers:
-            hint = did_you_mean(self.settings.default_tier, tiers)
-            self._error(
-                self.toml, None, f"default_tier: no tier {self.settings.default_tier!r}{hint}"
-            )
         shipped = {name for tier in default_tiers().values() for name in tier["chain"]}
         names = self._names()
         for tier, policy in tiers.items():
@@ -204,12 +199,13 @@ class _Check:
         manifest = self.world.adapters.get(wanted)
         if manifest is None:
             if not (self.world.folder / "adapters" / f"{wanted}.toml").exists():
-                hint = did_you_mean(wanted, self.world.adapters)
-                self._error(
-                    self._file(persona),
-                    None,
-                    f"`adapter`: there is no manifest adapters/{wanted}.toml{hint}",
-                )
+                problem = f"`adapter`: there is no manifest adapters/{wanted}.toml"
+                near = nearest(wanted, self.world.adapters)
+                if near is not None:
+                    self._error(self._file(persona), None, f"{problem}; did you mean `{near}`?")
+                else:
+                    # A world can be written before its adapters are trained.
+                    self._warn(self._file(persona), None, f"{problem}; the base model is used")
             return
         tier = self.settings.tiers.get(persona.front.tier or self.settings.default_tier)
         for name in tier.chain if tier else ():
