@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -55,7 +56,7 @@ async def test_up_starts_it_with_the_adapters_of_the_world(server: Any) -> None:
     _, models = await server.call("/v1/models")
     assert {card["id"] for card in models["data"]} >= {"tiny"}
     status = await asyncio.to_thread(server.palaver, "status", str(server.world))
-    assert f"local: ready at {server.url}" in status
+    assert f"local: ready at {server.url}, tiny" in status
 
 
 async def test_streams_turns_through_our_own_websocket(server: Any, palaver: RunningServer) -> None:
@@ -153,6 +154,41 @@ async def test_loads_an_adapter_while_another_one_speaks(
         for _ in range(5):
             assert isinstance(await anext(stream), str)
     await idle(server)
+
+
+async def say(backend: Any, **fields: Any) -> str:
+    """Return what a backend says to a request."""
+    async with aclosing(backend.generate(make_request(**fields))) as stream:
+        return "".join([piece async for piece in stream if isinstance(piece, str)])
+
+
+async def test_a_reply_can_have_a_schema(make_backend: Any) -> None:
+    """With a schema the reply is JSON that matches it."""
+    sampling = Sampling(temperature=0, max_tokens=12)
+    reply = await say(make_backend(), schema={"enum": ["yes", "no"]}, sampling=sampling)
+    assert json.loads(reply) in ("yes", "no")
+
+
+async def test_a_seed_repeats_a_reply(make_backend: Any) -> None:
+    """The same seed makes the same reply, and a stop string ends it."""
+    sampling = Sampling(temperature=0.9, max_tokens=16)
+    backend = make_backend()
+    first, again, other = [await say(backend, seed=seed, sampling=sampling) for seed in (5, 5, 6)]
+    assert first == again != other
+    stop = first.split()[1]
+    sampling = Sampling(temperature=0.9, max_tokens=16, stop=(stop,))
+    assert await say(backend, seed=5, sampling=sampling) == first.partition(stop)[0]
+
+
+async def test_what_was_shown_is_continued(make_backend: Any) -> None:
+    """A reply of which a part was shown goes on from there, without saying it again."""
+    sampling = Sampling(temperature=0, max_tokens=8)
+    backend = make_backend()
+    whole = await say(backend, sampling=sampling)
+    shown = whole.rpartition(" ")[0]
+    rest = await say(backend, sampling=sampling, shown=shown)
+    assert rest
+    assert not rest.startswith(shown)
 
 
 async def test_cancelling_a_turn_ends_the_generation(

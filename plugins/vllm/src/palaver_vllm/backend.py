@@ -282,7 +282,7 @@ class _Call:
     def failed(self, err: Exception) -> BackendError:
         """Return the error for a stream that broke."""
         if self._expired:
-            limit_s = (self._request.deadline or 0.0) - self._started
+            limit_s = max(0.0, (self._request.deadline or 0.0) - self._started)
             return BackendTimeout(self._backend.name, "total", limit_s)
         if self._entered is not None:
             self._entered[0].lost(0)

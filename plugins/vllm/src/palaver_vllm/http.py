@@ -84,7 +84,7 @@ class Http:
                     # It was idle and the server had just closed it: nobody read the request.
                     continue
                 if isinstance(err, TimeoutError) and not isinstance(err, aiohttp.ClientError):
-                    limit_s = (deadline or started) - started
+                    limit_s = max(0.0, (deadline or started) - started)
                     raise BackendTimeout(self._backend, "total", limit_s) from err
                 raise from_exception(self._backend, _origin(url), err, self._connect_s) from err
         raise AssertionError("unreachable")

@@ -138,7 +138,7 @@ def _look(state: State) -> dict[str, Any]:
     models: list[str] = []
     if state.is_alive():
         condition = "ready" if call(state.url, "/health")[0] == 200 else "starting"
-        status, answer = call(state.url, "/v1/models", key=os.environ.get("VLLM_API_KEY"))
+        status, answer = call(state.url, "/v1/models", key=os.environ.get(state.key_env))
         if status == 200 and isinstance(answer, dict):
             models = [str(card.get("id")) for card in answer.get("data", [])]
     return {

@@ -44,6 +44,7 @@ class Plan:
         adapters: Manifests that fit the base model.
         left_out: Manifests that do not.
         data_dir: Folder for log and state.
+        key_env: Variable that holds the server's key, or an empty text.
         notes: What whoever starts it should know.
     """
 
@@ -57,12 +58,14 @@ class Plan:
     adapters: Sequence[AdapterManifest]
     left_out: Sequence[AdapterManifest]
     data_dir: Path
+    key_env: str = ""
     notes: Sequence[str] = field(default=())
 
     @property
     def url(self) -> str:
         """Where it can be reached."""
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
 
 def state_folder(world: str | None) -> Path:
@@ -130,6 +133,7 @@ def make_plan(
         adapters=fitting,
         left_out=[one for one in snapshot.adapters.values() if one.base not in known_as],
         data_dir=data_folder(located, os.environ),
+        key_env=own.api_key_env or "",
         notes=notes,
     )
 

@@ -121,6 +121,7 @@ def start(plan: Plan, python: str) -> tuple[subprocess.Popen[bytes], State]:
         url=plan.url,
         model=plan.served,
         log=str(log),
+        key_env=plan.key_env,
     )
     write_state(plan.data_dir, state)
     return process, state

@@ -26,6 +26,7 @@ class State:
         url: Where it listens.
         model: Name under which its base model is served.
         log: Its log file.
+        key_env: Variable that holds its key, or an empty text.
     """
 
     backend: str
@@ -34,6 +35,7 @@ class State:
     url: str
     model: str
     log: str
+    key_env: str = ""
 
     def is_alive(self) -> bool:
         """Whether that very process still runs."""
