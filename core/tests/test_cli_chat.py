@@ -77,7 +77,7 @@ def test_an_unknown_npc(cli: Cli, trusted: str) -> None:
     """A name that nobody has is an error that names the nearest one."""
     result = cli("chat", trusted, "--npc", "vampyre", "--say", "x")
     assert result.exit_code == 1
-    assert "did you mean 'vampire'?" in result.stderr
+    assert "did you mean `vampire`?" in result.stderr
 
 
 def test_an_unknown_tier(cli: Cli, trusted: str) -> None:
@@ -146,7 +146,7 @@ def test_commands_of_the_talk(cli: Cli, trusted: str) -> None:
     assert result.exit_code == 0
     assert "change a fact" in out
     assert "You are talking to Brains." in out
-    assert "There is no 'bob' in world" in out
+    assert "there is no 'bob' in world" in out
     assert "  1  vampire  Vlad\n" in out
     assert '  hunger       "many bats"\n  player.rank  "duke"\n' in out
     assert out.count("Brains: {'hunger': 'many bats'} duke elite\n") == 2
@@ -160,7 +160,7 @@ def test_commands_of_the_talk(cli: Cli, trusted: str) -> None:
 def test_the_choice(cli: Cli, trusted: str) -> None:
     """Without --npc it offers who there is, and takes a number or a name."""
     result = cli("chat", trusted, stdin="3\n2\nHello.\n")
-    assert "There is no '3'" in result.stdout
+    assert "there is no '3' in world; there are `vampire`, `zombie`" in result.stdout
     assert "You are talking to Brains." in result.stdout
     assert "Brains: Good evening" in result.stdout
     assert cli("chat", trusted, stdin="/quit\n").exit_code == 0

@@ -156,4 +156,4 @@ def test_people_are_found() -> None:
     assert people.find("elm") is people.all[1]
     assert people.find("") is None
     assert people.find("0") is None
-    assert "did you mean 'elder_willow'?" in people.unknown("elder_wilow")
+    assert "did you mean `elder_willow`?" in people.unknown("elder_wilow")

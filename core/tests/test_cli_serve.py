@@ -48,7 +48,7 @@ def test_an_npc_nobody_has(start: Start, cli: Cli, trusted: str) -> None:
     url = address(server.read_until("Ctrl-C stops it"))
     result = cli("chat", "--url", url, "--npc", "bob", "--say", "Hi.")
     assert result.exit_code == 1
-    assert result.stderr == "error: There is no 'bob' in world. There are: vampire, zombie\n"
+    assert result.stderr == "error: there is no 'bob' in world; there are `vampire`, `zombie`\n"
 
 
 def test_a_talk_whose_server_goes_away(start: Start, trusted: str) -> None:

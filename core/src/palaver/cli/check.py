@@ -79,11 +79,7 @@ def command(ctx: click.Context, world: str | None, settings: dict[str, Any], as_
 
 
 def _place(problem: Problem, folder: Path) -> str:
-    """Return file and line, as short as an editor can still open it from where one is."""
-    from pathlib import Path
+    from palaver.cli.output import short_path
 
-    file = problem.file if problem.file.is_absolute() else folder / problem.file
-    here = Path.cwd()
-    if file.is_relative_to(here):
-        file = file.relative_to(here)
+    file = short_path(folder / problem.file)
     return f"{file}:{problem.line}:" if problem.line else f"{file}:"

@@ -43,8 +43,10 @@ def find_problems(
         settings = load_settings(toml if toml.is_file() else None, overrides=overrides)
     except ConfigError as err:
         # The rest of the world is still worth looking at.
-        key = f"{err.key}: " if err.key else ""
-        problems.append(Problem(Path(err.file or toml), err.line, "error", f"{key}{err.problem}"))
+        for one in (err, *err.others):
+            key = f"{one.key}: " if one.key else ""
+            message = f"{key}{one.problem}"
+            problems.append(Problem(Path(one.file or toml), one.line, "error", message))
         settings = load_settings(None)
     plugins = _plugins(located, settings, problems)
     snapshot = load_world(folder, plugins.template_folders, trusted=located.shipped)
@@ -73,11 +75,8 @@ def _plugins(located: Located, settings: Settings, problems: list[Problem]) -> P
         if any((folder / "plugins").glob("*.py")):
             wants.insert(0, "its plugins do not run and were not looked at")
         if wants:
-            state = (
-                "has changed since it was trusted"
-                if store.has_changed(folder)
-                else ("is not trusted")
-            )
+            changed = store.has_changed(folder)
+            state = "has changed since it was trusted" if changed else "is not trusted"
             problems.append(
                 Problem(
                     folder,

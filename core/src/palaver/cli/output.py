@@ -8,6 +8,7 @@ import logging.handlers
 import re
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +26,7 @@ __all__ = [
     "print_json",
     "safe",
     "send_log_to",
+    "short_path",
     "table",
 ]
 
@@ -41,6 +43,12 @@ def plain(text: str) -> str:
     Names and replies come from others: they must not move the cursor or rename the window.
     """
     return _CONTROL.sub("", text)
+
+
+def short_path(file: Path) -> Path:
+    """Return the path as short as an editor can still open it from where one is."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 def safe(text: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -33,7 +34,7 @@ def command(world: str | None, as_json: bool) -> None:
     hooks, or why they do not run. PALAVER_PLUGINS=name,name limits which installed ones load;
     PALAVER_TRACE_HOOKS=1 logs every hook call.
     """
-    from palaver.cli.output import console, log_to_stderr, print_json, safe, table
+    from palaver.cli.output import console, log_to_stderr, print_json, safe, short_path, table
     from palaver.plugins import core_info
 
     # Problems are part of the list; the log would tell them a second time.
@@ -58,7 +59,7 @@ def command(world: str | None, as_json: bool) -> None:
         rows.add_row(
             f"[bold]{safe(info.name)}[/]",
             safe(info.version),
-            safe(info.source),
+            safe(short_path(Path(info.source)) if info.source.endswith(".py") else info.source),
             f"[red]{safe(info.problem)}[/]" if info.problem else safe(hooks),
         )
     out.print(rows)

@@ -52,9 +52,8 @@ def command(
     from palaver.cli.loops import run
     from palaver.cli.serving import serve
 
-    listen: dict[str, Any] = {}
     if host is not None:
-        listen["host"] = host
+        settings["server.host"] = host
     if port is not None:
-        listen["port"] = port
-    run(serve(world, settings, listen, log_level=log_level, as_json=as_json))
+        settings["server.port"] = port
+    run(serve(world, settings, log_level=log_level, as_json=as_json))

@@ -64,7 +64,6 @@ class TurnLog:
 async def serve(
     world: str | None,
     settings: Mapping[str, Any],
-    listen: Mapping[str, Any],
     *,
     log_level: str,
     as_json: bool,
@@ -74,7 +73,6 @@ async def serve(
     Args:
         world: A folder, the name of an example, or None.
         settings: Settings by dotted key.
-        listen: `host` and `port` of the command line.
         log_level: Least level of the log.
         as_json: Whether a program reads what is printed.
 
@@ -87,7 +85,7 @@ async def serve(
     else:
         send_log_to(held, log_level)
     try:
-        await _serve(world, settings, listen, log_level, held)
+        await _serve(world, settings, log_level, held)
     finally:
         if held is not None:
             held.let_go(log_level)
@@ -96,16 +94,11 @@ async def serve(
 async def _serve(
     world: str | None,
     settings: Mapping[str, Any],
-    listen: Mapping[str, Any],
     log_level: str,
     held: HeldLog | None,
 ) -> None:
     stop = _stop_on_signals()
     parts = await prepare(world, overrides=settings)
-    if listen:
-        # After what an untrusted world may not say: this was said by whoever runs the command.
-        server = parts.settings.server.model_copy(update=dict(listen))
-        parts.settings = parts.settings.model_copy(update={"server": server})
     if log.isEnabledFor(logging.INFO):
         parts.plugins.manager.register(TurnLog(), "palaver turn log")
     async with Gateway(parts) as gateway, Server(gateway) as server_:

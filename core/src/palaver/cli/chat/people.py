@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from palaver.errors import PalaverError
+from palaver.hints import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,10 +71,8 @@ class People:
 
     def unknown(self, wanted: str) -> str:
         """Return what to say to somebody who asked for a person there is not."""
-        names = [person.id for person in self.all]
-        near = get_close_matches(wanted.casefold(), names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        return f"There is no {wanted!r} in {self.world}{hint} There are: {', '.join(names)}"
+        hint = did_you_mean(wanted, [person.id for person in self.all], otherwise="there are")
+        return f"there is no {wanted!r} in {self.world}{hint}"
 
 
 def of_world(world: World) -> People:
