@@ -169,6 +169,7 @@ class BackendContract:
             await ask(Case(case.backend, request))
         await until_running(lab, 0)
 
+    @pytest.mark.contract_needs
     @pytest.mark.parametrize("how", FAILURES)
     async def test_failures_have_their_own_errors(self, lab: BackendLab, how: str) -> None:
         """Every failure is the `BackendError` it should be, and says something."""
@@ -185,6 +186,7 @@ class BackendContract:
         status = error.status_code if isinstance(error, BackendRefused) else None
         lab.facts[f"failure: {how}"] = (type(error).__name__, status)
 
+    @pytest.mark.contract_needs
     @pytest.mark.parametrize("how", IN_STREAM)
     async def test_text_before_a_failure_counts(self, lab: BackendLab, how: str) -> None:
         """What was said before a stream failed was handed on."""

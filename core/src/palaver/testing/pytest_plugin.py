@@ -53,12 +53,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        marker = item.get_closest_marker("contract_needs")
-        needs = set(marker.args) if marker else set()
-        if "how" in getattr(item, "fixturenames", ()) and hasattr(item, "callspec"):
-            needs.add(item.callspec.params["how"])
         can = getattr(getattr(item, "cls", None), "can", None)
-        (kept if can is None or needs <= can else left_out).append(item)
+        marker = item.get_closest_marker("contract_needs")
+        if can is None or marker is None:
+            kept.append(item)
+            continue
+        needs = set(marker.args)
+        if not needs:
+            # Which failure it is about is a parameter.
+            needs.add(item.callspec.params["how"])  # type: ignore[attr-defined]  # parametrized
+        (kept if needs <= can else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
