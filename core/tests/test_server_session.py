@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from palaver.chain.backend import Finish
+from palaver.memory import player_key
 from palaver.testing.fake_engine import FakeEngine
 from palaver.testing.scripted import Pause, ScriptedBackend
 from palaver.testing.server import RunningServer, running_server
@@ -19,7 +20,7 @@ async def remembered(palaver: RunningServer, player: str = "ada") -> list[str]:
     """Return the replies that Vlad remembers with a player."""
     memory = palaver.gateway.memory
     await memory.flush()
-    found = memory.recall("default", "main", "vlad", player, 100)
+    found = memory.recall("default", "main", "vlad", player_key(player), 100)
     exchanges = await found if isinstance(found, Awaitable) else found
     return [exchange.reply for exchange in exchanges]
 

@@ -24,7 +24,7 @@ from palaver.chain.backend import Backend, BackendType
 from palaver.errors import ProtocolError
 from palaver.game import Game
 from palaver.hookcalls import resolve
-from palaver.memory import Exchange, Memory
+from palaver.memory import Exchange, Memory, player_key
 from palaver.messages import TurnStart
 from palaver.turn.accept import make_turn, unknown_persona
 from palaver.turn.context import name_of
@@ -191,8 +191,8 @@ class Gateway:
 
     def order(self, turn: Turn) -> tuple[str, ...]:
         """Return the key of turns that must run one after another with this one."""
-        if turn.counterpart is not None:
-            return (turn.npc.id, turn.counterpart)
+        if turn.counterpart_key is not None:
+            return (turn.npc.id, turn.counterpart_key)
         return (turn.npc.id, "", *sorted(turn.audience))
 
     async def run(self, turn: Turn, game: Game, sink: TurnSink) -> None:
@@ -236,7 +236,7 @@ class Gateway:
             turn.save,
             Exchange(
                 npc=turn.npc.id,
-                counterpart=turn.counterpart,
+                counterpart=turn.counterpart_key,
                 said=turn.cue if turn.cue is not None else turn.text,
                 cue=turn.cue is not None,
                 reply=heard,
@@ -244,7 +244,7 @@ class Gateway:
                 speaker_name=str(speaker),
                 npc_name=name_of(turn.npc.id, game, turn),
             ),
-            turn.audience,
+            [name if name in game.npcs else player_key(name) for name in turn.audience],
         )
 
     async def ask(

@@ -6,7 +6,12 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Exchange", "Memory"]
+__all__ = ["Exchange", "Memory", "player_key"]
+
+
+def player_key(player: str) -> str:
+    """Return what a player is called in memory, where an NPC may have the same id."""
+    return f"player/{player}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,7 @@ class Exchange:
 
     Attributes:
         npc: Who answered.
-        counterpart: The player or NPC that spoke, or None for a cue.
+        counterpart: The NPC that spoke, or the player by `player_key`, or None for a cue.
         said: What was said, or what happened.
         cue: Whether `said` is something that happened rather than something said.
         reply: The part of the reply that was heard.

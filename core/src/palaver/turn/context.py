@@ -67,7 +67,7 @@ async def _recall(turn: Turn, game: Game, memory: Memory) -> None:
         return
     slack = max(1, depth // 2)
     try:
-        known = memory.recall(turn.game, turn.save, turn.npc.id, turn.counterpart, depth + slack)
+        known = memory.recall(turn.game, turn.save, turn.npc.id, turn.counterpart_key, depth + slack)
         if not isinstance(known, Sequence):
             async with asyncio.timeout(RECALL_S):
                 known = await known
@@ -79,12 +79,12 @@ async def _recall(turn: Turn, game: Game, memory: Memory) -> None:
         turn.note("memory failed")
         log.exception("memory failed; the turn goes on without")
         return
-    begin = game.window(turn.npc.id, turn.counterpart)
+    begin = game.window(turn.npc.id, turn.counterpart_key)
     window = [past for past in known if begin is not None and past.at >= begin]
     if not window or len(window) >= depth + slack:
         window = list(known[-depth:])
     if window:
-        game.set_window(turn.npc.id, turn.counterpart, window[0].at)
+        game.set_window(turn.npc.id, turn.counterpart_key, window[0].at)
     turn.history = window
 
 

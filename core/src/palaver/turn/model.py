@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from palaver.memory import player_key
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -187,6 +189,13 @@ class Turn:
         if self.speaker is not None:
             return self.speaker
         return self.player.id if self.player else None
+
+    @property
+    def counterpart_key(self) -> str | None:
+        """The counterpart as memory knows it: a player and an NPC may have the same id."""
+        if self.speaker is not None:
+            return self.speaker
+        return player_key(self.player.id) if self.player else None
 
     def refuse(self, reason: str) -> None:
         """Answer with the persona's last words instead of asking a backend.
