@@ -111,4 +111,4 @@ def _begin(session: ChatSession, npc: str | None) -> None:
             session.talk.choose(npc)
         except LookupError as unknown:
             raise PalaverError(str(unknown.args[0])) from None
-    session.greet()
+    session.greet("/help shows what you can do.")

@@ -92,13 +92,13 @@ class ChatSession:
             return True
         return False
 
-    def greet(self) -> None:
-        """Say whom they are talking to now."""
+    def greet(self, hint: str = "") -> None:
+        """Say whom they are talking to now, and what else they may want to know."""
         npc = self.talk.npc
         assert npc is not None
         name = self.screen.styled(plain(npc.name), "bold", self.colour(npc))
-        hint = self.screen.styled("/help shows what you can do.", "dim")
-        self.screen.line(f"You are talking to {name}. {hint}")
+        more = " " + self.screen.styled(hint, "dim") if hint else ""
+        self.screen.line(f"You are talking to {name}.{more}")
 
     def colour(self, person: Person) -> str:
         """Return the colour of somebody's name: the same one each time."""
