@@ -66,8 +66,9 @@ async def _recall(turn: Turn, game: Game, memory: Memory) -> None:
     if not depth:
         return
     slack = max(1, depth // 2)
+    npc, other = turn.npc.id, turn.counterpart_key
     try:
-        known = memory.recall(turn.game, turn.save, turn.npc.id, turn.counterpart_key, depth + slack)
+        known = memory.recall(turn.game, turn.save, npc, other, depth + slack)
         if not isinstance(known, Sequence):
             async with asyncio.timeout(RECALL_S):
                 known = await known
@@ -79,12 +80,12 @@ async def _recall(turn: Turn, game: Game, memory: Memory) -> None:
         turn.note("memory failed")
         log.exception("memory failed; the turn goes on without")
         return
-    begin = game.window(turn.npc.id, turn.counterpart_key)
+    begin = game.window(npc, other)
     window = [past for past in known if begin is not None and past.at >= begin]
     if not window or len(window) >= depth + slack:
         window = list(known[-depth:])
     if window:
-        game.set_window(turn.npc.id, turn.counterpart_key, window[0].at)
+        game.set_window(npc, other, window[0].at)
     turn.history = window
 
 
