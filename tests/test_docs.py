@@ -5,7 +5,10 @@ A block is marked by a comment on the line above its fence:
     <!-- run -->             runs it, in a folder that all blocks of one page share
     <!-- run: server -->     the same, while a server of the example world runs; its port takes
                              the place of 8765
+    <!-- talk -->            the same for a chat: lines that begin with `> ` are typed into it, and
+                             of the replies only persona and intent have to be the same
     <!-- file: NAME -->      writes it to that file of the folder
+    <!-- append: NAME -->    writes it to the end of that file
 
 A python block is executed. In a console block each line that begins with `$ ` is a command, and
 what follows is its output, in which `...` stands for anything.
@@ -14,6 +17,7 @@ what follows is its output, in which `...` stands for anything.
 from __future__ import annotations
 
 import asyncio
+import csv
 import inspect
 import os
 import re
@@ -23,6 +27,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -44,7 +49,7 @@ MEMBERS = sorted(path.parent for path in ROOT.glob("*/pyproject.toml")) + sorted
     path.parent for path in ROOT.glob("*/*/pyproject.toml")
 )
 PROTOCOL = (ROOT / "docs/reference/protocol.md").read_text(encoding="utf-8")
-_MARK = re.compile(r"^\s*<!-- (run|run: server|file: (?P<file>[\w./-]+)) -->$")
+_MARK = re.compile(r"^\s*<!-- (run|run: server|talk|(?P<how>file|append): (?P<file>[\w./-]+)) -->$")
 _FENCE = re.compile(r"^(?P<indent>\s*)(?P<ticks>`{3,})(?P<language>\w*)")
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 
@@ -110,24 +115,51 @@ def run(block: Block, folder: Path, port: int | None) -> None:
     if block.file is not None:
         target = folder / block.file
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        with target.open("a" if block.mark.startswith("append") else "w", encoding="utf-8") as out:
+            out.write(text)
     elif block.language == "python":
         code, output = call([sys.executable, "-X", "utf8", "-c", text], folder)
         assert code == 0, f"{block.where}\n{output}"
+    elif block.mark == "talk":
+        for command, lines in commands(text):
+            typed = "".join(re.findall(r"^> ?(.*\n?)", lines, flags=re.MULTILINE))
+            expected = re.sub(r"^> ?.*\n?", "", lines, flags=re.MULTILINE)
+            _, output = call(command, folder, typed)
+            assert fits(as_kinds(expected), as_kinds(output)), f"{block.where}\n{output}"
     else:
         for command, expected in commands(text):
             _, output = call(command, folder)
             assert fits(expected, output), f"{block.where}\n$ {command}\n{output}"
 
 
-def call(command: str | list[str], folder: Path) -> tuple[int, str]:
+@cache
+def authored() -> dict[str, str]:
+    """Return persona and intent of every authored line of the example worlds, longest first."""
+    found = {}
+    for file in ROOT.glob("prompts/src/palaver_prompts/worlds/*/lines/*.csv"):
+        with file.open(encoding="utf-8", newline="") as rows:
+            found.update(
+                {row["text"]: f"[{file.stem} {row['intent']}]" for row in csv.DictReader(rows)}
+            )
+    return dict(sorted(found.items(), key=lambda item: -len(item[0])))
+
+
+def as_kinds(output: str) -> str:
+    """Put persona and intent in the place of each authored line, and `# ms` for each time."""
+    output = re.sub(r"(under )?\d+(\.\d+)? ms", "# ms", output)
+    for text, kind in authored().items():
+        output = output.replace(text, kind)
+    return output
+
+
+def call(command: str | list[str], folder: Path, typed: str = "") -> tuple[int, str]:
     """Run a command and return its exit code and all that it printed."""
     done = subprocess.run(
         command,
         shell=isinstance(command, str),
         cwd=folder,
         env=environment(folder.parent),
-        stdin=subprocess.DEVNULL,
+        input=typed,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=50,
@@ -156,6 +188,7 @@ def fits(expected: str, output: str) -> bool:
     [page for page in PAGES if next(blocks(page), None)],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
+@pytest.mark.timeout(300)
 async def test_code_runs(page: Path, tmp_path: Path) -> None:
     """What a page tells readers to type does what the page says."""
     folder = tmp_path / "work"
