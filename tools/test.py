@@ -44,7 +44,8 @@ FAST = [f"{HERE}-core", "lint"]
 # Environments that a plain run does not start, and why.
 ON_REQUEST = {
     "soak": "fuzzing and soaking, for hours: tox -e soak",
-    "train": "makes tests/models/tiny anew, which is in the tree: tox -e train",
+    "train": "trains the whole tiny model again, for minutes: tox -e train",
+    "tiny": "writes the tiny model that is in the tree anew: tox -e tiny",
     "bench": "measures, and wants a machine of its own: tox -e bench",
     "coverage": "counts the lines that tests reach: tox -e coverage",
 }
