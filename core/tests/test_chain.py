@@ -230,7 +230,8 @@ async def test_a_filter_that_stops_ends_the_stream() -> None:
 async def test_cancelling_reaches_the_backend() -> None:
     """A cancelled turn closes the stream it was reading."""
     local = ScriptedBackend("local", ["Once ", asyncio.Event()])
-    task = asyncio.create_task(speak(local))
+    turn = make_turn()
+    task = asyncio.create_task(speak(local, turn=turn))
     call = await local.called()
     await asyncio.sleep(UNIT_S)
     task.cancel()
@@ -238,6 +239,8 @@ async def test_cancelling_reaches_the_backend() -> None:
         await task
     await asyncio.wait_for(call.ended.wait(), 5)
     assert call.closed_early
+    assert trail(turn) == [("local", "served")]
+    assert turn.result.trail[0].reason == "the turn was cancelled"
 
 
 async def test_the_prompt_is_trimmed_to_the_backend() -> None:

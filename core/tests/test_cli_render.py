@@ -16,7 +16,7 @@ def test_sections(cli: Cli, trusted: str) -> None:
     result = cli("render", trusted, "vampire", "--say", "Good evening.", "--fact", "hunger=9")
     assert result.exit_code == 0, result.output
     out = result.stdout
-    assert "identity stable · system · personas/vampire.md#identity · priority 100 · 13 char" in out
+    assert "identity stable · system · npc.j2#identity · priority 100 · 13 char" in out
     assert "\nYou are Vlad.\n" in out
     assert out.index("You are Vlad.") < out.index("\nHunger: 9.\n")
     assert out.index("Hunger: 9.") < out.index("\nPlayer: Good evening.\n")

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 from palaver.hookcalls import HookCall, failed
@@ -18,7 +19,10 @@ LIMIT_S = 10.0
 """Time for one plugin, in seconds."""
 MAX_TASKS = 1_000
 """Plugins at work at once; beyond, the oldest is cancelled."""
-CLOSE_S = 5.0
+GRACE_S = 2.0
+"""Time for plugins that are at work when Palaver stops, in seconds."""
+CLOSE_S = 1.0
+"""Time for them to give up then, in seconds."""
 
 
 class Background:
@@ -29,7 +33,13 @@ class Background:
         self._tasks: dict[asyncio.Task[None], None] = {}
 
     def tell(self, call: HookCall, **arguments: Any) -> None:
-        """Call a plugin; if it returns an awaitable, that runs in the background."""
+        """Call a plugin soon; if it returns an awaitable, that runs in the background.
+
+        Not at once: what is on its way to a client goes out first.
+        """
+        asyncio.get_running_loop().call_soon(partial(self._call, call, **arguments))
+
+    def _call(self, call: HookCall, **arguments: Any) -> None:
         try:
             result = call(**arguments)
         except Exception:
@@ -39,8 +49,12 @@ class Background:
             self._spawn(call, result)
 
     async def close(self) -> None:
-        """Cancel what still runs; safe to call twice."""
+        """Let what still runs come to its end, but not for long; safe to call twice."""
+        await asyncio.sleep(0)  # What was told just now begins.
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=GRACE_S)
         for task in self._tasks:
+            log.warning("a plugin was cancelled, because Palaver stops")
             task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=CLOSE_S)

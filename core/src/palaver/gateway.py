@@ -225,27 +225,29 @@ class Gateway:
 
         Args:
             turn: The turn.
-            heard: The part of the reply that was really heard; nothing is kept if it is empty.
+            heard: The part of the reply that was really heard; nothing is kept if it is empty,
+                nor of a turn that a plugin refused: what no model may read now must not come to
+                one with the next turn.
         """
-        if not heard:
+        if not heard or turn.refused is not None:
             return
         game = self.game(turn.game)
         speaker = turn.variables.get("player", {}).get("name") or turn.counterpart or ""
-        self.memory.remember(
-            turn.game,
-            turn.save,
-            Exchange(
-                npc=turn.npc.id,
-                counterpart=turn.counterpart_key,
-                said=turn.cue if turn.cue is not None else turn.text,
-                cue=turn.cue is not None,
-                reply=heard,
-                at=time.time(),
-                speaker_name=str(speaker),
-                npc_name=name_of(turn.npc.id, game, turn),
-            ),
-            [name if name in game.npcs else player_key(name) for name in turn.audience],
+        exchange = Exchange(
+            npc=turn.npc.id,
+            counterpart=turn.counterpart_key,
+            said=turn.cue if turn.cue is not None else turn.text,
+            cue=turn.cue is not None,
+            reply=heard,
+            at=time.time(),
+            speaker_name=str(speaker),
+            npc_name=name_of(turn.npc.id, game, turn),
         )
+        audience = [name if name in game.npcs else player_key(name) for name in turn.audience]
+        try:
+            self.memory.remember(turn.game, turn.save, exchange, audience)
+        except Exception:
+            log.exception("memory failed; turn %s is not remembered", turn.id)
 
     async def ask(
         self,

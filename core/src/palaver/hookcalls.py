@@ -10,18 +10,21 @@ import asyncio
 import inspect
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pluggy
 
-__all__ = ["HookCall", "call_async", "call_sync", "resolve"]
+__all__ = ["HookCall", "call_async", "call_sync", "failed", "resolve", "within"]
 
 log = logging.getLogger("palaver.plugins")
 
 TRACE = "PALAVER_TRACE_HOOKS"
 """Environment variable: with `1`, every call of a plugin is logged with its result."""
+
+_left_behind: set[asyncio.Future[Any]] = set()
+"""What was cancelled and has not ended yet; held, or it would vanish in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +116,7 @@ async def call_async(
     try:
         result = call(**arguments)
         if result is not None and inspect.isawaitable(result):
-            async with asyncio.timeout(limit_s):
-                result = await result
+            result = await within(result, limit_s)
     except TimeoutError:
         note(f"plugin {call.plugin} took longer than {limit_s * 1000:.0f} ms in {call.hook}")
         log.warning(
@@ -128,6 +130,46 @@ async def call_async(
         failed(call, note)
         return None
     return result
+
+
+async def within(work: Awaitable[Any], limit_s: float) -> Any:
+    """Return what a plugin's awaitable comes to, and wait no longer than this.
+
+    It runs in a task of its own: one that does not end when it is cancelled is left behind, and
+    one that cancels itself does not cancel the turn.
+
+    Args:
+        work: The awaitable.
+        limit_s: Time it may take, in seconds.
+
+    Raises:
+        TimeoutError: It took longer.
+        RuntimeError: It cancelled itself.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=limit_s)
+    except asyncio.CancelledError:
+        _leave_behind(task)
+        raise
+    if not done:
+        _leave_behind(task)
+        raise TimeoutError
+    if task.cancelled():
+        raise RuntimeError("it was cancelled, and not by Palaver")
+    return task.result()
+
+
+def _leave_behind(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    _left_behind.add(task)
+    task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    _left_behind.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody wants to know any more
 
 
 def failed(call: HookCall, note: Callable[[str], None]) -> None:

@@ -121,9 +121,9 @@ def palaver_turn_received(turn: Turn) -> Awaitable[None] | None:
     Called once per turn; the core's own implementation, which sets intent and language, comes
     first, then the others in the order of registration, one after another. May change
     `turn.text`, set `turn.intent`, `turn.mood` or `turn.tier_name`, or call
-    `turn.refuse(reason)`: then no backend is asked and the persona's last words are spoken. May
-    be async; each implementation has `limits.hook_ms` (250 ms) and is left behind when it takes
-    longer.
+    `turn.refuse(reason)`: then no backend is asked, no other plugin either, the persona's last
+    words are spoken, and nothing of it is remembered. May be async; each implementation has
+    `limits.hook_ms` (250 ms) and is left behind when it takes longer.
 
     Args:
         turn: The turn, with NPC, player, persona and tier; `turn.variables` holds the facts, as
@@ -216,10 +216,11 @@ def palaver_route(turn: Turn, chain: Sequence[str]) -> Sequence[str] | None:
 def palaver_filter(turn: Turn) -> Filter | AsyncFilter | None:
     """Return a filter for this turn's reply.
 
-    Called once per turn; the filters are chained in the order of registration, after the core's
-    own, which turns inline tags into events. A filter sees every event and returns what goes on;
-    `Stop` ends the line. A filter whose `feed` is async gets whole sentences, each under
-    `limits.hook_ms` (250 ms); one that raises or is late is taken out and what it held is shown.
+    Called once per turn, and once more if another backend has to end the line. The filters are
+    chained in the order of registration, after the core's own, which turns inline tags into
+    events. A filter sees every event and returns what goes on; `Stop` ends the line. A filter
+    whose `feed` is async gets whole sentences, each under `limits.hook_ms` (250 ms). One that
+    raises or is late is taken out, and what it held is shown.
 
     Args:
         turn: The turn; read only.
@@ -241,7 +242,7 @@ def palaver_turn_finished(turn: Turn, result: TurnResult) -> Awaitable[None] | N
     """Learn what a turn came to.
 
     Called once per turn, after `turn.done` is on its way: it never delays the player. All
-    plugins are called. May be async, with a limit of 10 seconds.
+    plugins are called. May be async, with a limit of 10 seconds, or 2 when Palaver stops.
 
     Args:
         turn: The turn.

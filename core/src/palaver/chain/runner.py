@@ -81,6 +81,9 @@ class ChainRunner:
                 if entry is not None and await self._ask(entry):
                     return
             await self.last_words("every backend of the chain failed")
+        except asyncio.CancelledError:
+            self._cancelled()
+            raise
         finally:
             # Also on cancellation: nothing of this turn goes on.
             if self._filters is not None:
@@ -182,6 +185,18 @@ class ChainRunner:
         self._turn.result.status = "rescued"
         self._reply.close_sentence()
         return False
+
+    def _cancelled(self) -> None:
+        """Say in the trail who was at it when the turn was cancelled."""
+        attempt = self._attempt
+        known = {one.backend for one in self._turn.result.trail}
+        if attempt is None or attempt.entry.backend.name in known:
+            return
+        if self._reply.text:
+            self._served(attempt)
+            self._trail(attempt.entry.backend.name, "served", "the turn was cancelled")
+        else:
+            self._trail(attempt.entry.backend.name, "skipped", "the turn was cancelled")
 
     async def _until_end(self, attempt: Attempt) -> str | None:
         """Wait for an accepted attempt; returns why it was cut, or None if it ended by itself.

@@ -43,7 +43,7 @@ class Section:
         text: Its text.
         priority: What goes first when the prompt is too long: lowest is dropped first. 100 and
             above are never dropped.
-        source: Where it comes from, such as `personas/vampire.md#identity`.
+        source: Where it comes from, such as `personas/vampire.md#identity` or `npc.j2#rules`.
         place: Where it stands.
         block: Sections of one block are dropped together, or None. Used for the history, so that
             the beginning stays the same for several turns.

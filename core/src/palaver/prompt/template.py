@@ -48,6 +48,8 @@ class BlockTemplate:
         blocks: Names of its blocks in the order of the base template.
         sources: The files it is made of, its own first.
         version: Hash of what is in all of them.
+        inherited: The template that a block is from, by the block's name; those that the file
+            writes itself are not in it.
     """
 
     def __init__(
@@ -75,6 +77,11 @@ class BlockTemplate:
             node.name: (source.file, node.lineno)
             for source in reversed(chain)
             for node in source.tree.find_all(nodes.Block)
+        }
+        self.inherited = {
+            name: found.name
+            for name, (found, _) in self._places.items()
+            if name is not None and found != self.file
         }
         self._before = [found for source in chain if (found := _sets(library, source)) is not None]
 

@@ -26,7 +26,7 @@ log = logging.getLogger("palaver.session")
 
 REPLAY_S = 60.0
 """Age up to which messages are kept for a client that resumes, in seconds."""
-KEPT_TURNS = 512
+KEPT_TURNS = 128
 """Turns that are over and still known, for repeats, `turn.heard` and feedback."""
 END_S = 5.0
 """Time for turns to give up when their session ends, in seconds."""
@@ -168,7 +168,9 @@ class Session:
             # turn would have no end.
             self._loop.call_soon(record.task.cancel)
             return
-        self._settle(record)
+        if heard is not None:
+            # Without it nothing is known of what was heard; `turn.heard` may still come.
+            self._settle(record)
 
     def heard_turn(self, turn: str) -> None:
         """Remember a turn that was heard to its end, for clients that tell."""

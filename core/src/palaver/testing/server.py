@@ -143,6 +143,7 @@ async def running_server(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     backend_types: Iterable[BackendType] = (),
+    plugins: Mapping[str, object] | None = None,
     trusted: bool = True,
 ) -> AsyncIterator[RunningServer]:
     """Run a server on a free port of this machine.
@@ -153,6 +154,8 @@ async def running_server(
         overrides: Settings by dotted key, such as `{"limits.turns": 1}`.
         environ: The environment; empty by default, and no installed plugin is loaded.
         backend_types: Types of backends besides `scripted`.
+        plugins: Plugins by name: modules or objects whose methods are marked with `hookimpl`.
+            Their register hooks are not called; for those write a file into the world's `plugins`.
         trusted: Whether the world is trusted, so that its plugins and tokens count.
     """
     from palaver.gateway import Gateway
@@ -172,6 +175,8 @@ async def running_server(
         backend_types=[scripted_type([backend]), *backend_types],
         trust=trust,
     )
+    for name, plugin in (plugins or {}).items():
+        parts.plugins.manager.register(plugin, name)
     async with Gateway(parts) as gateway, Server(gateway) as server, AsyncExitStack() as stack:
         yield RunningServer(gateway, server, backend, stack)
         # Sockets that were cut need a turn of the loop to be gone, or pytest sees them leak.

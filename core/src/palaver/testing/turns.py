@@ -6,7 +6,7 @@ turn = make_turn("Good evening.", persona=make_persona("vampire"))
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,11 @@ class FixedTemplate:
 
     Attributes:
         blocks: Name and text of each.
+        inherited: The template that a block is from, where it is not the persona's own.
     """
 
     blocks: Sequence[tuple[str, str]] = (("identity", "You are a test."),)
+    inherited: Mapping[str, str] = field(default_factory=dict)
 
     def render(self, variables: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         """Return the blocks."""

@@ -13,8 +13,9 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from palaver.hookcalls import within
 from palaver.turn.events import AsyncFilter, Event, Filter, Stop, Text
 from palaver.turn.sentences import SentenceSplitter
 
@@ -114,15 +115,17 @@ class _SyncStage:
             self.push(index + 1, event)
             return
         try:
-            results: Iterable[Event] = current.feed(event)  # type: ignore[assignment]  # never async here
-            for result in results:
-                if type(result) is Stop:
-                    self._out(result)
-                    return
-                self.push(index + 1, result)
+            # Whole before any of it goes on: a generator may fail after it gave the event out.
+            results: list[Event] = list(current.feed(event))  # type: ignore[arg-type]  # never async here
         except Exception:
             self._take_out(index)
             self.push(index + 1, event)
+            return
+        for result in results:
+            if type(result) is Stop:
+                self._out(result)
+                return
+            self.push(index + 1, result)
 
     def flush(self) -> None:
         """Let every filter give what it holds back, first to last."""
@@ -248,11 +251,7 @@ class _AsyncStage:
         assert entry is not None
         name, one = entry
         try:
-            result = call(one)
-            if inspect.isawaitable(result):
-                async with asyncio.timeout(self._limit_s):
-                    result = await result
-            return list(result)  # type: ignore[call-overload, no-any-return]  # checked by its protocol
+            return await self._call(call(one))
         except TimeoutError:
             log.warning("the filter of plugin %s was late; the reply goes on without it", name)
             self._turn.note(f"the filter of plugin {name} was late")
@@ -260,7 +259,15 @@ class _AsyncStage:
             log.exception("the filter of plugin %s failed; the reply goes on without it", name)
             self._turn.note(f"the filter of plugin {name} failed")
         self._filters[index] = None
-        return otherwise
+        if not otherwise:  # it was in `flush` already
+            return ()
+        try:
+            return [*await self._call(one.flush()), *otherwise]
+        except Exception:
+            return otherwise
+
+    async def _call(self, result: Any) -> list[Event]:
+        return list(await within(result, self._limit_s) if inspect.isawaitable(result) else result)
 
     def _show(self, event: Event) -> None:
         """Pass an event on, with the space between two sentences that splitting took away."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from palaver.chain.runner import ChainRunner
 from palaver.errors import PalaverError
-from palaver.hookcalls import HookCall, resolve
+from palaver.hookcalls import HookCall, failed, resolve
 from palaver.turn.context import build_context, build_variables
 from palaver.turn.deliver import Reply, TurnSink, done_message
 from palaver.turn.filters import FilterChain
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Pipeline"]
 
 log = logging.getLogger("palaver.turn")
+
+_FILTER = ("feed", "flush")
 
 
 class Pipeline:
@@ -137,13 +139,13 @@ class Pipeline:
         for call in self._route:
             try:
                 chosen = call(turn=turn, chain=tuple(names))
+                if chosen is not None:
+                    if isinstance(chosen, str) or not all(isinstance(one, str) for one in chosen):
+                        raise TypeError(f"it returned {chosen!r}, not a list of names")
+                    turn.note(f"routed by {call.plugin}: {', '.join(chosen)}")
+                    return [name for name in chosen if name in self._entries]
             except Exception:
-                log.exception("plugin %s failed in palaver_route", call.plugin)
-                turn.note(f"plugin {call.plugin} failed in palaver_route")
-                continue
-            if chosen is not None:
-                turn.note(f"routed by {call.plugin}: {', '.join(chosen)}")
-                return [name for name in chosen if name in self._entries]
+                failed(call, turn.note)
         return names
 
     def _is_instant(self, name: str) -> bool:
@@ -175,8 +177,10 @@ class Pipeline:
 
 def _guarded(call: HookCall, turn: Turn) -> Any:
     try:
-        return call(turn=turn)
+        made = call(turn=turn)
+        if made is not None and not all(callable(getattr(made, name, None)) for name in _FILTER):
+            raise TypeError(f"it returned {made!r}, which has no `feed` and `flush`")
     except Exception:
-        log.exception("plugin %s failed in palaver_filter", call.plugin)
-        turn.note(f"plugin {call.plugin} failed in palaver_filter")
+        failed(call, turn.note)
         return None
+    return made

@@ -51,6 +51,7 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
     prompt = Prompt()
     moment: list[Section] = []
     file = turn.persona.file.as_posix()
+    inherited = turn.persona.template.inherited
     for name, text in turn.persona.template.render(turn.variables):
         place = Place.MOMENT if name in MOMENT_BLOCKS else Place.STABLE
         section = Section(
@@ -58,11 +59,11 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
             role="user" if place is Place.MOMENT else "system",
             text=text,
             priority=PRIORITIES.get(name, OTHER_PRIORITY),
-            source=f"{file}#{name}",
+            source=f"{inherited.get(name, file)}#{name}",
             place=place,
         )
         (moment if place is Place.MOMENT else prompt.sections).append(section)
-    prompt.sections.extend(_history(turn.history))
+    prompt.sections.extend(_history(turn.npc.id, turn.history))
     prompt.sections.extend(moment)
     prompt.sections.append(
         Section(
@@ -79,15 +80,16 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
     return prompt
 
 
-def _history(history: Sequence[Exchange]) -> list[Section]:
+def _history(npc: str, history: Sequence[Exchange]) -> list[Section]:
     sections = []
     for index, past in enumerate(history):
         block = index // HISTORY_BLOCK
+        said, reply = _as_heard(npc, past)
         sections.append(
             Section(
                 name=f"history.{index}.said",
                 role="user",
-                text=_spoken(past.said, past.said if past.cue else None, past.speaker_name),
+                text=said,
                 priority=HISTORY_PRIORITY,
                 source="memory",
                 place=Place.HISTORY,
@@ -97,8 +99,8 @@ def _history(history: Sequence[Exchange]) -> list[Section]:
         sections.append(
             Section(
                 name=f"history.{index}.reply",
-                role="assistant",
-                text=past.reply,
+                role="assistant" if past.npc == npc else "user",
+                text=reply,
                 priority=HISTORY_PRIORITY,
                 source="memory",
                 place=Place.HISTORY,
@@ -106,6 +108,20 @@ def _history(history: Sequence[Exchange]) -> list[Section]:
             )
         )
     return sections
+
+
+def _as_heard(npc: str, past: Exchange) -> tuple[str, str]:
+    """Return both sides of an exchange as this NPC reads them; only its replies are bare.
+
+    Of an exchange in which it did not reply, both are the user's: a model takes every assistant's
+    line for its own, and many chat templates want a user's line first.
+    """
+    if past.npc == npc:
+        return _spoken(past.said, past.said if past.cue else None, past.speaker_name), past.reply
+    reply = f"{past.npc_name or past.npc}: {past.reply}"
+    if past.counterpart == npc and not past.cue:
+        return f"(You said: {past.said})", reply
+    return _spoken(past.said, past.said if past.cue else None, past.speaker_name), reply
 
 
 def _spoken(text: str, cue: str | None, name: str) -> str:

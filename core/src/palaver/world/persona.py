@@ -73,7 +73,16 @@ class FrontMatter(BaseModel):
 
 
 class PersonaTemplate(Protocol):
-    """A compiled template."""
+    """A compiled template.
+
+    Attributes:
+        inherited: The template that a block is from, by the block's name; those that the persona
+            writes itself are not in it.
+    """
+
+    @property
+    def inherited(self) -> Mapping[str, str]:
+        """See above."""
 
     def render(self, variables: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         """Render every block, in the order of the base template.
