@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from palaver.game import Npc
 from palaver.memory import Exchange
 from palaver.prompt.sections import Message, Place, Prompt, Section
 from palaver.prompt.trim import budget_chars, trim
@@ -27,7 +28,7 @@ def exchange(number: int) -> Exchange:
 
 def test_the_moment_stands_before_the_last_utterance() -> None:
     """Stable blocks, then the conversation, then facts of the moment, then what was said."""
-    turn = make_turn("Who are you?", persona=make_persona(blocks=BLOCKS))
+    turn = make_turn("Who are you?", persona=make_persona(blocks=BLOCKS), npc=Npc("vlad", "x"))
     turn.variables = {"player": {"name": "Ada"}}
     turn.history = [exchange(1)]
     assert build_prompt(turn, ()).messages() == [
@@ -35,6 +36,21 @@ def test_the_moment_stands_before_the_last_utterance() -> None:
         Message("user", "Ada: said 1"),
         Message("assistant", "reply 1"),
         Message("user", "She owes you.\n\nIt is night.\n\nAda: Who are you?"),
+    ]
+
+
+def test_who_said_what() -> None:
+    """Only what the NPC replied is the assistant's; of what it heard or said, it reads who did."""
+    turn = make_turn("And you?", npc=Npc("zed", "tester"))
+    turn.variables = {"player": {"name": "Ada"}}
+    asked = Exchange("vlad", "zed", "Is it late?", False, "Always.", 2.0, "Zed", "Vasile")
+    turn.history = [exchange(1), asked]
+    assert build_prompt(turn, ()).messages()[1:] == [
+        Message(
+            "user",
+            "Ada: said 1\n\nVasile: reply 1\n\n"
+            "(You said: Is it late?)\n\nVasile: Always.\n\nAda: And you?",
+        )
     ]
 
 
