@@ -48,6 +48,19 @@ def test_a_tier_changes_single_keys_of_the_shipped_one(tmp_path: Path) -> None:
     assert tier.first_token_s("another") == 0.5
 
 
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    """A world names its files from where it is, whatever folder the server is started in."""
+    text = (
+        '[server]\ntls_cert = "tls/a.pem"\ntls_key = "/etc/b.pem"\n[memory]\npath = "m.sqlite3"\n'
+    )
+    settings = load(tmp_path, text)
+    assert settings.server.tls_cert == tmp_path / "tls" / "a.pem"
+    assert settings.server.tls_key == Path("/etc/b.pem")
+    assert settings.memory.path == tmp_path / "m.sqlite3"
+    asked = load(tmp_path, text, overrides={"memory.path": "other.sqlite3"})
+    assert asked.memory.path == Path("other.sqlite3"), "a flag is relative to the folder one is in"
+
+
 def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path) -> None:
     """A token or folder may live in a variable of the same prefix."""
     environ = {"PALAVER_TOKEN": "x", "PALAVER_CONFIG_DIR": "/tmp", "PALAVER_DEFAULT_TIER": "grunt"}

@@ -26,6 +26,7 @@ __all__ = ["load_settings", "parse_backend"]
 PREFIX = "PALAVER_"
 NESTING = "__"
 MAX_FILE_BYTES = 1_000_000
+_PATHS = (("server", "tls_cert"), ("server", "tls_key"), ("memory", "path"))
 _FLAG = "flag"
 
 
@@ -54,6 +55,8 @@ def load_settings(
     data = _parse(text, file)
     if restrict is not None:
         data = restrict(data)
+    if file is not None:
+        _anchor(data, file.parent)
     sources: dict[str, str] = {}
     for name, raw in sorted((environ or {}).items()):
         if not name.startswith(PREFIX):
@@ -92,6 +95,14 @@ def parse_backend(
     except ValidationError as err:
         text = file.read_text("utf-8", "replace") if file is not None and file.is_file() else ""
         raise _error(err, kind.settings, file, text, {}, prefix=("backends", name)) from err
+
+
+def _anchor(data: Mapping[str, Any], folder: Path) -> None:
+    """Let paths of a file be relative to where the file is, wherever the server is started."""
+    for section, key in _PATHS:
+        table = data.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = str(folder / Path(table[key]).expanduser())
 
 
 def _read(file: Path) -> str:

@@ -69,8 +69,10 @@ class Server(_Settings):
         description="Who may connect. Without tokens everybody on this machine may, and Palaver "
         "refuses to listen on any other address.",
     )
-    tls_cert: Path | None = Field(default=None, description="TLS certificate chain, a PEM file.")
-    tls_key: Path | None = Field(default=None, description="TLS private key, a PEM file.")
+    tls_cert: Path | None = Field(
+        default=None, description="TLS certificate chain, a PEM file; relative to `palaver.toml`."
+    )
+    tls_key: Path | None = Field(default=None, description="TLS private key, a PEM file, likewise.")
     detect: bool = Field(
         default=True,
         description="Whether to look for a model server on this machine when no backend but "
@@ -137,8 +139,9 @@ class MemorySettings(_Settings):
 
     path: Path | None = Field(
         default=None,
-        description="SQLite file. The default is `data/memory.sqlite3` in the world's folder, or "
-        "in the user's data folder for a world that is not a folder of one's own.",
+        description="SQLite file, relative to `palaver.toml`. The default is "
+        "`data/memory.sqlite3` in the world's folder, or in the user's data folder for a world "
+        "that is not a folder of one's own.",
     )
     keep: int = Field(
         default=1_000,

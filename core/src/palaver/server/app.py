@@ -135,7 +135,9 @@ class Server:
             context.load_cert_chain(self._settings.tls_cert, self._settings.tls_key)
         except (OSError, ssl.SSLError) as err:
             raise ConfigError(
-                f"the certificate cannot be used: {err}; give a PEM chain and its private key",
+                f"the certificate {str(self._settings.tls_cert)!r} with the key "
+                f"{str(self._settings.tls_key)!r} cannot be used: "
+                f"{err.strerror or err}; give a PEM chain and its private key",
                 key="server.tls_cert",
             ) from err
         return context
