@@ -1,7 +1,7 @@
 """The server: WebSocket and HTTP on one port.
 
 security   who may connect: Host, Origin, tokens and roles
-outbox     the bounded queue of one connection
+outbox     the bounded way out of one connection
 session    what one engine has open; it outlives a cut connection
 handlers   what each message does
 hub        all sessions, their resume windows and their end

@@ -59,7 +59,10 @@ class Server:
         app.router.add_get("/v1", self._websocket.serve)
         app.add_routes(http.routes())
         for bridge in gateway.plugins.bridges:
-            app.add_routes(bridge.routes(gateway))
+            try:
+                app.add_routes(bridge.routes(gateway))
+            except Exception:
+                log.exception("bridge %s has no routes; everything else goes on", bridge.name)
         self._runner = web.AppRunner(
             app,
             access_log=None,

@@ -1,106 +1,77 @@
-"""The bounded queue of one connection.
+"""The way out of one connection: frames go straight into the transport's buffer, which is bounded.
 
-Messages are put in with a plain call and sent by one task, so that a client that does not read
-holds up nobody. When too much waits, the client is dropped.
+A client that does not read holds up nobody: when more waits than may, it is dropped. aiohttp's own
+`send_str` would have to be awaited, so a queue and a task beside it would be needed for each
+connection, and a switch to that task for each token. A server's text frame needs no mask and no
+state (RFC 6455, section 5.2), and a write of a whole frame is never torn by one of aiohttp's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from aiohttp import web
+__all__ = ["Outbox", "text_frame"]
 
-__all__ = ["Outbox"]
+_FIN_TEXT = 0x81
 
 
 class Outbox:
-    """What waits to be sent on one connection.
+    """What is sent on one connection.
 
     Args:
-        ws: The connection.
-        limit_bytes: How much may wait.
-        abort: Cuts the connection.
-
-    Attributes:
-        overflowed: Whether more waited than may; the connection is of no use any more.
-        replaced: Whether its session goes on over another connection.
+        transport: The connection's.
+        limit_bytes: How much may wait in the transport's buffer.
+        ended: Called once, with a close code and a reason, when the connection has to end.
     """
 
     def __init__(
-        self, ws: web.WebSocketResponse, limit_bytes: int, abort: Callable[[], None]
+        self, transport: asyncio.Transport, limit_bytes: int, ended: Callable[[int, str], None]
     ) -> None:
-        self.overflowed = False
-        self.replaced = False
-        self._ws = ws
+        self._transport = transport
         self._limit = limit_bytes
-        self._abort = abort
-        self._sending = False
-        self._frames: deque[str] = deque()
-        self._bytes = 0
-        self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[None] | None = None
-        self._closing = False
+        self._ended = ended
+        self._closed = False
 
     def push(self, frame: str) -> None:
-        """Put a message in; the frame is ASCII, so its length is its size in bytes."""
-        if self._closing:
+        """Send a message, which is ASCII; it never waits."""
+        transport = self._transport
+        if self._closed or transport.is_closing():
             return
-        self._bytes += len(frame)
-        if self._bytes > self._limit:
-            self.overflowed = True
-            self._stop()
-            return
-        self._frames.append(frame)
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        transport.write(text_frame(frame))
+        if transport.get_write_buffer_size() > self._limit:
+            self._end(4413, "does not read")
 
     def replay(self, frames: Iterable[str]) -> None:
-        """Put in what a resumed session missed; it is bounded already, and its client innocent."""
+        """Send what a resumed session missed; it is bounded already, and its client innocent."""
         for frame in frames:
             self._limit += len(frame)
             self.push(frame)
 
     def replace(self) -> None:
-        """Drop what waits and end: the session goes on over another connection."""
-        self.replaced = True
-        self._stop()
-
-    def _stop(self) -> None:
-        self._frames.clear()
-        self.close()
-        if self._sending:
-            # The client takes nothing, so a send would wait for ever, and a close be never read.
-            self._abort()
+        """End it: the session goes on over another connection."""
+        if not self._closed:
+            self._end(4409, "resumed elsewhere")
 
     def close(self) -> None:
-        """Send what waits and then end; nothing more is taken."""
-        self._closing = True
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        """Take nothing more; what was sent goes out."""
+        self._closed = True
 
-    async def run(self) -> None:
-        """Send what is put in until it is closed or overflows.
+    def _end(self, code: int, reason: str) -> None:
+        self._closed = True
+        self._ended(code, reason)
 
-        Raises:
-            ConnectionError: The connection is gone.
-        """
-        frames, send = self._frames, self._ws.send_str
-        while True:
-            while frames:
-                frame = frames.popleft()
-                self._sending = True
-                await send(frame)
-                self._sending = False
-                self._bytes -= len(frame)
-            if self._closing:
-                return
-            self._waiter = self._loop.create_future()
-            await self._waiter
+
+def text_frame(text: str) -> bytes:
+    """Return a WebSocket text frame as a server sends it.
+
+    Args:
+        text: ASCII.
+    """
+    data = text.encode("ascii")
+    length = len(data)
+    if length < 126:
+        return bytes((_FIN_TEXT, length)) + data
+    if length < 65_536:
+        return bytes((_FIN_TEXT, 126, length >> 8, length & 0xFF)) + data
+    return bytes((_FIN_TEXT, 127)) + length.to_bytes(8, "big") + data

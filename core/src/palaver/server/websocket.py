@@ -69,7 +69,10 @@ class WebSocketEndpoint:
             refusal.headers["Upgrade"] = "websocket"
             return refusal
         await ws.prepare(request)
-        connection = _Connection(ws, request.transport, self._gateway, self._hub, self._gate)
+        transport = request.transport
+        if transport is None:
+            return ws  # It was cut before anything could be said.
+        connection = _Connection(ws, transport, self._gateway, self._hub, self._gate)
         self._open.add(connection)
         run = asyncio.create_task(connection.run(), name="serve a client")
         try:
@@ -96,7 +99,7 @@ class _Connection:
     def __init__(
         self,
         ws: web.WebSocketResponse,
-        transport: asyncio.Transport | None,
+        transport: asyncio.Transport,
         gateway: Gateway,
         hub: Hub,
         gate: Gate,
@@ -107,11 +110,10 @@ class _Connection:
         self._hub = hub
         self._gate = gate
         self._limits = gateway.settings.limits
-        self._outbox = Outbox(ws, self._limits.send_bytes, self._abort)
+        self._outbox = Outbox(transport, self._limits.send_bytes, self._must_end)
         self._rate = TokenBucket(self._limits.messages_per_s)
         self._refused = 0
         self._session: Session | None = None
-        self._writer: asyncio.Task[None] | None = None
         self._closer: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
@@ -120,7 +122,6 @@ class _Connection:
 
     async def run(self) -> None:
         """Serve it; returns when it is closed."""
-        self._writer = asyncio.create_task(self._write(), name="write to a client")
         try:
             code, reason = await self._serve()
             await self.close(code, reason)
@@ -130,19 +131,14 @@ class _Connection:
             if self._silence is not None:
                 self._silence.cancel()
             self._outbox.close()
-            self._writer.cancel()
-            tasks = {task for task in (self._writer, self._closer) if task is not None}
-            await asyncio.wait(tasks, timeout=CLOSE_S * 2)
+            if self._closer is not None:
+                await asyncio.wait({self._closer}, timeout=CLOSE_S * 2)
 
     async def close(self, code: int, reason: str) -> None:
-        """Send what waits, then close with a code; gives up on a client that does not read."""
+        """Close with a code, after what was sent; gives up on a client that does not read."""
         self._outbox.close()
         if self._ws.closed:
             return
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(CLOSE_S):
-                if self._writer is not None and self._writer is not asyncio.current_task():
-                    await asyncio.wait({self._writer})
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(CLOSE_S):
                 await self._ws.close(code=code, message=reason.encode()[:120])
@@ -184,7 +180,7 @@ class _Connection:
         if now < until:
             self._silence = self._loop.call_at(until, self._listen)
         else:
-            self._closer = self._loop.create_task(self.close(4408, "silent"))
+            self._must_end(4408, "silent")
 
     async def _receive(self, limit_s: float | None) -> str | bytes | None:
         """Return the next message, or None when the connection is over."""
@@ -299,20 +295,15 @@ class _Connection:
             )
         )
 
-    async def _write(self) -> None:
-        with contextlib.suppress(ConnectionError):
-            await self._outbox.run()
-        if self._outbox.overflowed:
+    def _must_end(self, code: int, reason: str) -> None:
+        if code == 4413:
             log.warning("a client does not read; it is disconnected")
-            await self.close(4413, "does not read")
-            self._abort()
-        elif self._outbox.replaced:
-            await self.close(4409, "resumed elsewhere")
+        self._closer = self._loop.create_task(self._close_or_cut(code, reason))
 
-    def _abort(self) -> None:
-        """Cut a connection whose client takes nothing, not even a close."""
-        if self._transport is not None:
-            self._transport.abort()
+    async def _close_or_cut(self, code: int, reason: str) -> None:
+        """Close, and cut the connection of a client that takes not even that."""
+        await self.close(code, reason)
+        self._transport.abort()
 
 
 def _about(message: m.ClientMessage, err: Exception) -> ProtocolError:
