@@ -206,8 +206,8 @@ class Store:
         if gone:
             execute(f"DELETE FROM heard WHERE {where}", values)
             self.connection.executemany(
-                "DELETE FROM exchanges WHERE id = ?1"
-                " AND NOT EXISTS (SELECT 1 FROM heard WHERE exchange = ?1)",
+                "DELETE FROM exchanges WHERE id = ?"
+                " AND NOT EXISTS (SELECT 1 FROM heard WHERE exchange = exchanges.id)",
                 gone,
             )
 
