@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import ValidationError
+
 from palaver.background import Background
 from palaver.chain.attempt import Entry
 from palaver.chain.backend import Backend, BackendType
@@ -32,6 +34,7 @@ from palaver.turn.model import Turn, TurnResult
 from palaver.turn.pipeline import Pipeline
 
 if TYPE_CHECKING:
+    from palaver.bridge import Bridge
     from palaver.config.models import Settings
     from palaver.plugins import Plugins
     from palaver.session_info import SessionInfo
@@ -44,7 +47,7 @@ __all__ = ["Gateway", "Parts"]
 log = logging.getLogger("palaver.gateway")
 
 BACKEND_START_S = 10.0
-"""Time for a backend to get ready, in seconds; afterwards it is used as it is."""
+"""Time for a backend or bridge to get ready, in seconds; afterwards it is used as it is."""
 
 
 @dataclass(slots=True)
@@ -128,8 +131,8 @@ class Gateway:
             for entry in self.backends.values():
                 stack.push_async_callback(_quietly, entry.backend.close, entry.backend.name)
             for bridge in self.plugins.bridges:
-                await bridge.start(self)
                 stack.push_async_callback(_quietly, bridge.close, bridge.name)
+                await self._start_bridge(bridge)
             watcher = asyncio.create_task(self._worlds.watch(), name="watch the world")
             stack.push_async_callback(_cancel, [watcher])
             stack.push_async_callback(self._background.close)
@@ -278,24 +281,21 @@ class Gateway:
             fields: More fields of `turn.start`: `cue`, `lang`, `seed`, `priority`, ...
 
         Raises:
-            ProtocolError: The NPC or persona does not exist, or there is no room.
+            ProtocolError: The NPC or persona does not exist, a field is wrong, or there is no
+                room.
         """
         name = npc or persona
         if name is None:
             raise ProtocolError("bad_message", "give `npc`, or a `persona` to speak with")
+        number = fields.pop("turn", None) or f"ask-{next(self._numbers)}"
+        message = _turn_start(turn=number, npc=name, player=player, text=text, **fields)
         the_game = self.game(game)
         if persona is not None:
             self.check_persona(persona)
         self.check_tier(tier)
         if persona is not None or facts or tier:
             the_game.upsert_npc(name, persona, tier=tier, facts=facts)
-        number = fields.pop("turn", None) or f"ask-{next(self._numbers)}"
-        turn = self.make_turn(
-            the_game,
-            TurnStart.model_validate(
-                {"turn": number, "npc": name, "player": player, "text": text, **fields}
-            ),
-        )
+        turn = self.make_turn(the_game, message)
         self.check_room(the_game, turn)
         if on_turn is not None:
             on_turn(turn)
@@ -343,6 +343,27 @@ class Gateway:
             log.exception(
                 "backend %s could not start; it is asked all the same", entry.backend.name
             )
+
+    async def _start_bridge(self, bridge: Bridge) -> None:
+        try:
+            async with asyncio.timeout(BACKEND_START_S):
+                await bridge.start(self)
+        except Exception:
+            log.exception("bridge %s could not start; everything else goes on", bridge.name)
+
+
+def _turn_start(**fields: Any) -> TurnStart:
+    """Return a checked `turn.start`.
+
+    Raises:
+        ProtocolError: A field is wrong; the message names it.
+    """
+    try:
+        return TurnStart.model_validate(fields)
+    except ValidationError as err:
+        from palaver.server.frames import problem
+
+        raise ProtocolError("bad_message", problem(err)) from err
 
 
 async def _quietly(close: Callable[[], Awaitable[None]], name: str) -> None:
