@@ -104,7 +104,8 @@ def environment(folder: Path) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     home = {
         "PALAVER_CONFIG_DIR": str(folder / ".config"),
-        "PALAVER_DATA_DIR": str(folder / ".data"),
+        # Where a shipped world keeps its data; one of the reader's own keeps it in its folder.
+        "XDG_DATA_HOME": str(folder / ".data"),
     }
     return kept | home | {"PATH": path, "NO_COLOR": "1", "COLUMNS": "100", "TERM": "dumb"}
 
