@@ -162,6 +162,14 @@ def test_no_lines(check: Check) -> None:
     assert "write lines/vale.csv" in problem.message
 
 
+def test_a_line_that_looks_like_a_template(check: Check) -> None:
+    """A line with braces is a warning: players would read them."""
+    line = 'a,"Hello {{ player.name }}.",any\n'
+    (problem,) = check(lines__vale_dot_csv=f"id,text,intent\n{line}")
+    assert (problem.severity, problem.line) == ("warning", 2)
+    assert "write plain text" in problem.message
+
+
 def test_broken_lines_are_told_once(check: Check) -> None:
     """Lines that cannot be read at all are one problem, not also missing."""
     (problem,) = check(lines__vale_dot_csv="id,txt\n")

@@ -187,6 +187,9 @@ class _Check:
         if not any(line.lang.split("-")[0].lower() == lang for line in lines):
             self._warn(file, None, f"no line in the language of {persona.id}, {lang!r}")
         for line in lines:
+            if "{{" in line.text or "{%" in line.text:
+                message = "lines are no templates: players would see the braces; write plain text"
+                self._warn(file, line.number, message)
             if isinstance(line.when, Condition):
                 for found in undeclared(line.when.references, persona.declared, file):
                     message = f"{found.message} (of {persona.file})"
