@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
+import os
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +219,22 @@ async def test_stopping_closes_with_going_away(palaver_world: Path) -> None:
         assert (await engine.closed())[0] == 1001
         assert call.closed_early
         await palaver.server.__aexit__()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a socket is no file there")
+async def test_a_client_that_leaves_while_it_is_answered(
+    palaver_server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pings that nobody waits for any more are no fault of the server."""
+    engine = await palaver_server.ready()
+    ping = bytes((0x89, 0x80)) + bytes(4)
+    sock = engine.socket.transport.get_extra_info("socket")
+    raw = socket.socket(fileno=os.dup(sock.fileno()))
+    # At once, before the server's turn: its first answer meets a closed socket, the rest fail.
+    raw.sendall(ping * 50)
+    raw.close()
+    engine.cut()
+    other = await palaver_server.ready("mina")
+    await other.say("mina", "Hello", turn="t")
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

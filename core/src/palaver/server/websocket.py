@@ -184,7 +184,10 @@ class _Connection:
 
     async def _receive(self, limit_s: float | None) -> str | bytes | None:
         """Return the next message, or None when the connection is over."""
-        message = await self._ws.receive(timeout=limit_s)
+        try:
+            message = await self._ws.receive(timeout=limit_s)
+        except ConnectionError:  # aiohttp answers pings by itself, also to who has left already
+            return None
         if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
             return message.data  # type: ignore[no-any-return]  # str or bytes by its type
         return None
