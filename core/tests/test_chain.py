@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
+
 from palaver.chain.attempt import Entry
-from palaver.chain.backend import BackendType, Finish
+from palaver.chain.backend import BackendType, Finish, GenerateRequest
 from palaver.chain.runner import ChainRunner
 from palaver.config.models import Tier
 from palaver.errors import BackendOverloaded, BackendUnavailable, StreamBroken
@@ -21,6 +22,7 @@ from palaver.turn.deliver import Reply
 from palaver.turn.events import Event, Stop, Text
 from palaver.turn.filters import FilterChain
 from palaver.turn.model import Turn
+from palaver.turn.tags import TagFilter
 
 UNIT_MS = int(UNIT_S * 1000)
 FOREVER = 3_600_000 / UNIT_MS
@@ -76,11 +78,18 @@ async def speak(
     def make() -> FilterChain:
         return FilterChain(turn, [("test", one) for one in filters], reply.show, 1.0)
 
+    turn.prompt = PROMPT
     before = asyncio.all_tasks()
+    runner = ChainRunner(turn, entries, reply, make)
     try:
-        await ChainRunner(turn, PROMPT, entries, reply, make).run(names)
+        await runner.run(names)
     finally:
+        reply.finish()
         turn.result.text = reply.text
+        if reply.first_at is not None:
+            turn.result.ttft_ms = (reply.first_at - now) * 1000
+        turn.result.total_ms = (asyncio.get_running_loop().time() - now) * 1000
+        await runner.let_go()
         assert asyncio.all_tasks() == before, "the chain left a task behind"
     return turn
 
@@ -156,6 +165,7 @@ async def test_static_speaks_before_the_first_text_is_due() -> None:
         first_token_ms=3 * UNIT_MS,
     )
     assert turn.result.text == "Hm."
+    assert turn.result.ttft_ms is not None
     assert trail(turn)[0] == ("local", "late")
     assert trail(turn)[-1] == ("static", "served")
     assert ("premium", "skipped") in trail(turn)
@@ -268,3 +278,101 @@ async def test_sampling_is_the_personas_within_the_tier() -> None:
     assert request.sampling.max_tokens == 50
     assert request.sampling.stop == ("\n",)
     assert (request.seed, request.priority) == (7, 2)
+
+
+@pytest.mark.parametrize("first", ["\n", "<feel joy>", "   "], ids=["line break", "tag", "space"])
+async def test_a_token_is_not_yet_a_word(first: str) -> None:
+    """A backend that begins with nothing to show, and then hangs, is late all the same."""
+    turn = make_turn()
+    local = ScriptedBackend("local", [first, Pause(FOREVER)])
+    await speak(
+        local,
+        ScriptedBackend("static", "Hm."),
+        turn=turn,
+        filters=[TagFilter(turn, {})],
+        first_text_ms=30 + 4 * UNIT_MS,
+    )
+    assert turn.result.text == "Hm."
+    assert trail(turn) == [("local", "late"), ("static", "served")]
+    assert local.calls[0].closed_early
+
+
+class Stubborn(ScriptedBackend):
+    """A backend that takes its time to let go of a stream, and goes on speaking meanwhile."""
+
+    def __init__(self, name: str, *script: Any) -> None:
+        super().__init__(name, list(script))
+        self.may_go = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def generate(self, request: GenerateRequest, /) -> AsyncGenerator[str | Finish, None]:
+        try:
+            async for piece in super().generate(request):
+                yield piece
+        finally:
+            await self.may_go.wait()
+            self.left.set()
+
+
+@pytest.mark.parametrize("script", [[], ["Once upon "]], ids=["late", "stalls"])
+async def test_nobody_waits_for_a_backend_that_does_not_let_go(script: list[str]) -> None:
+    """The next one speaks at once; the loser is waited for when the turn is over."""
+    local = Stubborn("local", *script, Pause(FOREVER))
+    seen: list[bool] = []
+
+    def reply(request: GenerateRequest) -> str:
+        seen.append(local.left.is_set())
+        local.may_go.set()
+        return "Hm."
+
+    turn = await speak(
+        local,
+        ScriptedBackend("static", reply),
+        first_text_ms=30 + 4 * UNIT_MS,
+        stall_ms=3 * UNIT_MS,
+    )
+    assert turn.result.text.endswith("Hm.")
+    assert seen == [False]
+    assert local.left.is_set()
+
+
+async def test_nothing_is_shown_after_the_end() -> None:
+    """A backend that ignores its cancellation speaks to nobody."""
+
+    class Deaf(ScriptedBackend):
+        async def generate(self, request: GenerateRequest, /) -> AsyncGenerator[str | Finish, None]:
+            yield "Once "
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                yield "and again "
+
+    turn = await speak(
+        Deaf("local"), ScriptedBackend("static", "Hm."), stall_ms=2 * UNIT_MS, total_ms=60_000
+    )
+    assert turn.result.text == "Once… Hm."
+
+
+async def test_who_is_cancelled_while_waiting_has_not_spoken() -> None:
+    """The trail of a cancelled rescue names who spoke, and who was only asked."""
+    turn = make_turn()
+    fast = ScriptedBackend("fast", [asyncio.Event()])
+    task = asyncio.create_task(
+        speak(ScriptedBackend("local", ["Once ", StreamBroken("local", "cut")]), fast, turn=turn)
+    )
+    await fast.called()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert trail(turn) == [("local", "died"), ("fast", "skipped")]
+    assert turn.result.served_by.backend == "local"
+
+
+async def test_the_reply_leaves_room_for_the_prompt() -> None:
+    """A limit larger than the context window does not push everything else out of it."""
+    local = ScriptedBackend(
+        "local", "Yes.", settings=ScriptedSettings(type="scripted", context_tokens=256)
+    )
+    await speak(local, max_tokens=400)
+    assert local.requests[0].sampling.max_tokens == 128
+    assert [message.content for message in local.requests[0].messages] == ["You are a test."]

@@ -7,6 +7,7 @@ several attempts beside each other of which only one is heard.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from palaver.chain.backend import Backend, BackendType, Finish, GenerateRequest
 from palaver.errors import BackendResponseError
 
 __all__ = ["Attempt", "Entry"]
+
+log = logging.getLogger("palaver.chain")
 
 CLOSE_S = 1.0
 """Time for a backend to give up a stream, in seconds."""
@@ -40,7 +43,7 @@ class Attempt:
     Attributes:
         entry: The backend.
         first: Done when the first text is there, or when the attempt has ended without any.
-        ended: Done when the attempt has ended.
+        ended: Done when the attempt has ended or was given up.
         error: Why it failed, or None.
         finish: How the reply ended, as far as the backend said.
         last_at: `loop.time()` of the last sign of life.
@@ -54,6 +57,7 @@ class Attempt:
         self._held: list[str] = []
         self._held_chars = 0
         self._take: Callable[[str], bool] | None = None
+        self._dropped = False
         self.entry = entry
         self.first: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -79,19 +83,40 @@ class Attempt:
         self._take = take
         if held and not take("".join(held)):
             self.enough = True
-            self.task.cancel()
+            self.drop()
 
     def too_late(self) -> None:
         """End the wait for its first text, if that is not there yet."""
         if not self.first.done():
             self.late = True
-            self.first.set_result(None)
+            self.drop()
 
-    async def cancel(self) -> None:
-        """Abort it, down to the backend's socket; returns when it has let go."""
+    def drop(self) -> None:
+        """Give it up at once, down to the backend's socket; nothing more of it is taken.
+
+        How long the backend takes to let go is no concern of whoever waits for `first` or
+        `ended`; see `gone`.
+        """
+        self._dropped = True
+        self._take = None
+        self.task.cancel()
+        self._release()
+
+    async def gone(self) -> None:
+        """Wait until the backend has let go; one that does not is named in the log."""
         if not self.task.done():
-            self.task.cancel()
             await asyncio.wait({self.task}, timeout=CLOSE_S)
+        if not self.task.done():
+            log.error(
+                "backend %s does not let go of a stream within %.0f s",
+                self.entry.backend.name,
+                CLOSE_S,
+            )
+
+    def _release(self) -> None:
+        for future in (self.first, self.ended):
+            if not future.done():
+                future.set_result(None)
 
     async def _run(self) -> None:
         time = self._loop.time
@@ -99,6 +124,8 @@ class Attempt:
             async with aclosing(self.entry.backend.generate(self._request)) as stream:
                 async for piece in stream:
                     self.last_at = time()
+                    if self._dropped:
+                        raise _Enough
                     if type(piece) is Finish:
                         self.finish = piece
                     elif self._take is not None:
@@ -107,14 +134,12 @@ class Attempt:
                     elif piece:
                         self._hold(piece)  # type: ignore[arg-type]  # as above
         except _Enough:
-            self.enough = True
+            self.enough = not self._dropped
         except Exception as err:
             # A `BackendError` is the backend's fault, anything else a bug: the chain tells.
             self.error = err
         finally:
-            for future in (self.first, self.ended):
-                if not future.done():
-                    future.set_result(None)
+            self._release()
 
     def _hold(self, piece: str) -> None:
         self._held.append(piece)

@@ -22,7 +22,6 @@ from palaver.turn.model import PRIORITIES, Outcome, ServedBy
 from palaver.turn.model import Attempt as TrailEntry
 
 if TYPE_CHECKING:
-    from palaver.prompt.sections import Prompt
     from palaver.turn.deliver import Reply
     from palaver.turn.filters import FilterChain
     from palaver.turn.model import Turn
@@ -45,8 +44,7 @@ class ChainRunner:
     """Gets one turn spoken.
 
     Args:
-        turn: The turn, with its prompt.
-        prompt: The prompt.
+        turn: The turn; its prompt is there by the time `run` is called.
         entries: Configured backends by name.
         reply: Where what is said is shown.
         make_filters: Makes the filters of one attempt.
@@ -55,22 +53,25 @@ class ChainRunner:
     def __init__(
         self,
         turn: Turn,
-        prompt: Prompt | None,
         entries: Mapping[str, Entry],
         reply: Reply,
         make_filters: Callable[[], FilterChain],
     ) -> None:
         self._turn = turn
-        self._prompt = prompt
         self._entries = entries
         self._reply = reply
         self._make_filters = make_filters
         self._loop = asyncio.get_running_loop()
-        self._attempt: Attempt | None = None
+        self._attempts: list[Attempt] = []
+        self._current: Attempt | None = None
+        """The attempt that is not in the trail yet."""
+        self._shown_before = 0
         self._filters: FilterChain | None = None
 
     async def run(self, names: Sequence[str]) -> None:
         """Ask the backends in order until one has spoken; sets status, trail and who served.
+
+        Call `let_go` afterwards, whatever happened.
 
         Args:
             names: Backends in the order to try; names that are not configured are skipped.
@@ -84,21 +85,24 @@ class ChainRunner:
         except asyncio.CancelledError:
             self._cancelled()
             raise
-        finally:
-            # Also on cancellation: nothing of this turn goes on.
-            if self._filters is not None:
-                await self._filters.abort()
-            if self._attempt is not None:
-                await self._attempt.cancel()
+
+    async def let_go(self) -> None:
+        """Wait until every backend that was asked has let go; the turn is over by then."""
+        for attempt in self._attempts:
+            if not attempt.task.done():
+                attempt.drop()
+        for attempt in self._attempts:
+            await attempt.gone()
+        if self._filters is not None:
+            await self._filters.abort()
 
     async def last_words(self, reason: str) -> None:
         """Speak the persona's last words, unless text was shown already."""
-        shown = bool(self._reply.text)
-        if not shown:
+        if not self._reply.length:
             self._filters = self._make_filters()
             self._filters.feed(self._turn.persona.front.last_words)
             await self._filters.finish()
-            if not self._reply.text:
+            if not self._reply.length:
                 # A filter took even these; a turn without words would break the promise.
                 from palaver.turn.events import Text
 
@@ -117,13 +121,15 @@ class ChainRunner:
             limit = min(
                 now + self._turn.tier.first_token_s(name), self._turn.first_text_at - RESERVE_S
             )
-            if self._reply.text:
+            if self._reply.length:
                 # The line is open: a rescue may take as long as a first token may.
                 limit = min(now + self._turn.tier.first_token_s(name), self._turn.ends_at)
             if limit - now < LEAST_S:
                 self._trail(name, "skipped", "no time left for it")
                 return False
-        attempt = self._attempt = Attempt(entry, self._request(entry))
+        attempt = self._current = Attempt(entry, self._request(entry))
+        self._attempts.append(attempt)
+        self._shown_before = self._reply.length
         # A plain timer: it is cheaper than a time limit around the wait, and just as final.
         timer = self._loop.call_at(limit, attempt.too_late)
         try:
@@ -131,7 +137,6 @@ class ChainRunner:
         finally:
             timer.cancel()
         if attempt.late:
-            await attempt.cancel()
             self._trail(name, "late", BackendTimeout(name, "first_token", limit - now).reason)
             return False
         if not attempt.has_text:
@@ -144,7 +149,6 @@ class ChainRunner:
         """Show an attempt's text to its end; returns whether the reply is over."""
         filters = self._filters = self._make_filters()
         reply = self._reply
-        before = reply.text
 
         def take(text: str) -> bool:
             filters.feed(text)
@@ -152,19 +156,28 @@ class ChainRunner:
 
         attempt.accept(take)
         cut = await self._until_end(attempt)
+        if cut is not None and not self._has_shown():
+            # What its filters still hold would come too late.
+            await filters.abort()
+            self._trail(attempt.entry.backend.name, "late", cut)
+            return False
         await filters.finish()
         if attempt.finish is not None:
             usage = self._turn.result.usage
             usage.prompt_tokens += attempt.finish.prompt_tokens or 0
             usage.completion_tokens += attempt.finish.completion_tokens or 0
-        if len(reply.text) == len(before):
-            self._failed(attempt, cut or "nothing in its reply could be shown")
+        if not self._has_shown():
+            self._failed(attempt, "nothing in its reply could be shown")
             return False
         self._served(attempt)
-        if cut or attempt.error is not None:
+        if cut is not None or attempt.error is not None:
             return self._died(attempt, cut)
         self._whole(attempt)
         return True
+
+    def _has_shown(self) -> bool:
+        """Return whether the attempt at work has shown any text."""
+        return self._reply.length > self._shown_before
 
     def _whole(self, attempt: Attempt) -> None:
         name, finish = attempt.entry.backend.name, attempt.finish
@@ -188,11 +201,10 @@ class ChainRunner:
 
     def _cancelled(self) -> None:
         """Say in the trail who was at it when the turn was cancelled."""
-        attempt = self._attempt
-        known = {one.backend for one in self._turn.result.trail}
-        if attempt is None or attempt.entry.backend.name in known:
+        attempt = self._current
+        if attempt is None:
             return
-        if self._reply.text:
+        if self._has_shown():
             self._served(attempt)
             self._trail(attempt.entry.backend.name, "served", "the turn was cancelled")
         else:
@@ -204,24 +216,32 @@ class ChainRunner:
         One timer that moves on by itself watches it: a time limit around each wait for the next
         token would cost more than the token.
         """
-        loop, turn = self._loop, self._turn
+        loop, turn, reply = self._loop, self._turn, self._reply
         stall_s = turn.tier.stall_ms / 1000
+        # A token is not yet a word: white space, a tag, or what a filter holds shows nothing.
+        words_by = None if attempt.entry.type.instant else turn.first_text_at - RESERVE_S
         cut: list[str] = []
         timer: asyncio.TimerHandle
+
+        def due() -> float:
+            until = min(attempt.last_at + stall_s, turn.ends_at)
+            return min(until, words_by) if words_by is not None and not reply.length else until
 
         def watch() -> None:
             nonlocal timer
             now = loop.time()
+            if now < due():
+                timer = loop.call_at(due(), watch)
+                return
             if now >= turn.ends_at:
                 cut.append(f"the reply took longer than {turn.tier.total_ms} ms")
             elif now >= attempt.last_at + stall_s:
                 cut.append(f"silent for {turn.tier.stall_ms} ms")
-            if cut:
-                attempt.task.cancel()
             else:
-                timer = loop.call_at(min(attempt.last_at + stall_s, turn.ends_at), watch)
+                cut.append("it had nothing to show in time")
+            attempt.drop()
 
-        timer = loop.call_at(min(attempt.last_at + stall_s, turn.ends_at), watch)
+        timer = loop.call_at(due(), watch)
         try:
             await attempt.ended
         finally:
@@ -232,8 +252,11 @@ class ChainRunner:
         turn, tier = self._turn, self._turn.tier
         sampling = turn.persona.front.sampling
         max_tokens = min(tier.max_tokens, sampling.max_tokens or tier.max_tokens)
-        prompt = self._prompt
+        prompt = turn.prompt
         settings = entry.backend.settings
+        if settings.context_tokens is not None:
+            # The longest reply must leave room for what it answers.
+            max_tokens = min(max_tokens, settings.context_tokens // 2)
         if prompt is not None and settings.context_tokens is not None:
             prompt, dropped = trim(
                 prompt,
@@ -286,6 +309,7 @@ class ChainRunner:
         return f"a bug in the backend: {type(error).__name__}"
 
     def _trail(self, backend: str, outcome: Outcome, reason: str | None = None) -> None:
+        self._current = None
         at_ms = (perf_counter() - self._turn.accepted_at) * 1000
         self._turn.result.trail.append(TrailEntry(backend, outcome, at_ms, reason))
         if outcome in ("failed", "refused", "died", "late"):

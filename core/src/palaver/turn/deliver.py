@@ -23,7 +23,7 @@ MAX_REPLY_BYTES = 50_000
 MAX_DELTA_CHARS = 2_000
 """Longest text of one delta; even 12 bytes a character leave it below the limit of a message."""
 
-to_json = json.JSONEncoder(separators=(",", ":")).encode
+to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class TurnSink(Protocol):
@@ -57,7 +57,13 @@ class Reply:
         self._chars = 0
         self._bytes = 0
         self._space = ""
+        self._over = False
         self._splitter = SentenceSplitter() if "sentence" in sink.capabilities else None
+
+    @property
+    def length(self) -> int:
+        """Characters that were shown so far."""
+        return self._chars
 
     @property
     def text(self) -> str:
@@ -65,9 +71,12 @@ class Reply:
         return "".join(self._parts)
 
     def show(self, event: Event) -> None:
-        """Take one event."""
+        """Take one event; after the end nothing is shown any more."""
+        if self._over:
+            return
         if type(event) is Text:
-            self._text(event.text)
+            if event.text:
+                self._text(event.text)
         elif type(event) is Emotion:
             if "emotion" in self._sink.capabilities:
                 self._flush_sentence_before_change()
@@ -84,14 +93,15 @@ class Reply:
 
     def close_sentence(self) -> None:
         """End an open sentence with an ellipsis; a whole one stays as it is."""
-        last = self._parts[-1] if self._parts else ""
+        last = "".join(self._parts[-8:])
         if last and last[-1] not in ENDINGS and last.rstrip("\"'”’»)]")[-1:] not in ENDINGS:
             self._space = ""
             self._write("…")
         self._space = " "
 
     def finish(self) -> None:
-        """Let out the last sentence; white space at the end is never shown."""
+        """Let out the last sentence and end the reply; white space at its end is never shown."""
+        self._over = True
         self._space = ""
         if self._splitter is not None:
             for sentence in self._splitter.flush():

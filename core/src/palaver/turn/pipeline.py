@@ -75,8 +75,9 @@ class Pipeline:
         # Not the loop's time: uvloop's stands still within one round and counts milliseconds.
         clock = perf_counter
         reply = Reply(turn, sink, clock)
+        runner = self._runner(turn, reply)
         try:
-            await self._steps(turn, game, reply, begun)
+            await self._steps(turn, game, runner, begun)
         except asyncio.CancelledError:
             turn.result.status = "cancelled"
             raise
@@ -92,6 +93,7 @@ class Pipeline:
             if reply.first_at is not None:
                 result.ttft_ms = (reply.first_at - turn.accepted_at) * 1000
             sink.emit(*done_message(turn, result))
+            await runner.let_go()
 
     def never_ran(self, turn: Turn, sink: TurnSink) -> None:
         """Send `turn.done` for a turn that was cancelled while it waited for its place."""
@@ -99,14 +101,12 @@ class Pipeline:
         turn.result.total_ms = (perf_counter() - turn.accepted_at) * 1000
         sink.emit(*done_message(turn, turn.result))
 
-    async def _steps(self, turn: Turn, game: Game, reply: Reply, begun: float) -> None:
+    async def _steps(self, turn: Turn, game: Game, runner: ChainRunner, begun: float) -> None:
         # The first hook wants the facts too; intent and mood in them are still to come.
         turn.variables = build_variables(turn, game)
         await receive(turn, self._received, self._hook_s)
         self._set_limits(turn, begun)
-        runner: ChainRunner
         if turn.refused is not None:
-            runner = self._runner(turn, reply)
             await runner.last_words(f"refused: {turn.refused}")
             return
         await build_context(turn, game, self._memory, self._context, self._hook_s)
@@ -119,7 +119,6 @@ class Pipeline:
             names = [name for name in turn.tier.chain if self._is_instant(name)]
         else:
             names = self._chain(turn)
-        runner = self._runner(turn, reply)
         await runner.run(names)
 
     def _set_limits(self, turn: Turn, begun: float) -> None:
@@ -153,7 +152,7 @@ class Pipeline:
         return entry is not None and entry.type.instant
 
     def _runner(self, turn: Turn, reply: Reply) -> ChainRunner:
-        return ChainRunner(turn, turn.prompt, self._entries, reply, self._filters_for(turn, reply))
+        return ChainRunner(turn, self._entries, reply, self._filters_for(turn, reply))
 
     def _filters_for(self, turn: Turn, reply: Reply) -> Callable[[], FilterChain]:
         def make() -> FilterChain:
@@ -172,7 +171,7 @@ class Pipeline:
         def plain() -> FilterChain:
             return FilterChain(turn, (), reply.show, self._hook_s)
 
-        await ChainRunner(turn, None, {}, reply, plain).last_words("an error in the server")
+        await ChainRunner(turn, {}, reply, plain).last_words("an error in the server")
 
 
 def _guarded(call: HookCall, turn: Turn) -> Any:
