@@ -109,3 +109,26 @@ def test_accepted_is_a_message_of_the_protocol() -> None:
     sink = Sink()
     sink.emit(*accepted_message(make_turn(id='a"\\b')))
     assert sink.messages[0]["turn"] == 'a"\\b'
+
+
+def test_what_an_attempt_does_waits_for_its_first_words() -> None:
+    """A backend that fails without a word has not acted, and leaves no feeling behind."""
+    sink = Sink("emotion", "action")
+    reply = Reply(make_turn(), sink, lambda: 0.0)
+    reply.begin()
+    reply.show(Emotion("anger"))
+    reply.show(Action("wave", {}, "t1.1"))
+    reply.begin()
+    reply.show(Emotion("joy"))
+    reply.show(Text("Hello."))
+    reply.show(Action("bow", {}, "t1.2"))
+    reply.finish()
+    reply.show(Text("Too late."))
+    assert [message["type"] for message in sink.messages] == [
+        "turn.emotion",
+        "turn.delta",
+        "turn.action",
+    ]
+    assert sink.messages[0]["name"] == "joy"
+    assert sink.messages[2]["call"] == "t1.2"
+    assert reply.text == "Hello."

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from palaver.turn import sentences
 from palaver.turn.sentences import SentenceSplitter
 
 
@@ -34,11 +35,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "sentences"), CASES, ids=[case[0][:20] for case in CASES])
+@pytest.mark.parametrize(("text", "expected"), CASES, ids=[case[0][:20] for case in CASES])
 @pytest.mark.parametrize("size", [1, 3, 1_000], ids=["letters", "threes", "whole"])
-def test_sentences_are_found(text: str, sentences: list[str], size: int) -> None:
+def test_sentences_are_found(text: str, expected: list[str], size: int) -> None:
     """The sentences are the same whether the text comes by letters or as a whole."""
-    assert split([text[at : at + size] for at in range(0, len(text), size)]) == sentences
+    assert split([text[at : at + size] for at in range(0, len(text), size)]) == expected
 
 
 @given(st.lists(st.text(alphabet='ab .!?\n。"', max_size=8), max_size=10))
@@ -52,3 +53,22 @@ def test_offsets_point_into_the_text(pieces: list[str]) -> None:
         assert sentence.index == index
         assert text[sentence.start : sentence.start + len(sentence.text)] == sentence.text
     assert "".join("".join(sentence.text.split()) for sentence in found) == "".join(text.split())
+
+
+def test_marks_that_end_nothing_are_looked_at_once() -> None:
+    """An abbreviation after a long word does not make every further piece dearer."""
+    splitter = SentenceSplitter()
+    looked: list[int] = []
+    original = sentences._is_abbreviation
+
+    def counted(text: str) -> bool:
+        looked.append(len(text))
+        return original(text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentences, "_is_abbreviation", counted)
+        splitter.feed("a" * 3_000 + " Mr. Smith")
+        for _ in range(50):
+            splitter.feed(" and.so")
+    assert len(looked) <= 2
+    assert max(looked) <= sentences.LONGEST_ABBREVIATION + 1

@@ -20,7 +20,8 @@ GIVE = DeclaredAction(
     {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"]},
 )
 WAVE = DeclaredAction("wave", "Waves.", {})
-ACTIONS = {"give": GIVE, "wave": WAVE}
+PRICE = DeclaredAction("price", "", {"type": "object", "properties": {"n": {"type": "number"}}})
+ACTIONS = {"give": GIVE, "wave": WAVE, "price": PRICE}
 
 
 def run(pieces: list[str], turn: Turn | None = None) -> list[Event]:
@@ -74,11 +75,14 @@ def test_other_angle_brackets_pass(text: str) -> None:
         ("<do fly>So.", "So."),
         ("<do give>So.", "So."),
         ('<do give {"item": 3}>So.', "So."),
-        ("<do give {broken>So.", ""),
+        ("<do give {broken>So.", "So."),
+        ('<do give {"item": "apple">Here you are.', "Here you are."),
+        ('<do give {"item": NaN}>So.', "So."),
+        ('<do price {"n": 1e999}>So.', "So."),
         ("<DO WAVE>So.", "So."),
         ("So.<do give {", "So."),
         ("So.</feel></do>", "So."),
-        ("So.<" + "do " + "x" * (MAX_TAG_CHARS + 1), "So."),
+        ("So.<" + "do " + "x" * (MAX_TAG_CHARS + 1) + "> Go.", "So. Go."),
         ('<do give {"item": ' + "[" * 5_000 + "}>So.", "So."),
     ],
     ids=[
@@ -86,7 +90,10 @@ def test_other_angle_brackets_pass(text: str) -> None:
         "undeclared action",
         "missing argument",
         "wrong argument",
+        "broken brace",
         "unclosed brace",
+        "no number",
+        "infinite",
         "upper case",
         "cut off",
         "closing tags",
@@ -132,3 +139,16 @@ def test_no_tag_is_ever_shown(pieces: list[str]) -> None:
     )
     assert "<do " not in shown
     assert "<feel " not in shown
+
+
+def test_an_endless_tag_is_dropped_to_its_end() -> None:
+    """Also what comes long after the part that was held."""
+    pieces = ["So.<do give {", *["x" * 100] * 50, "}", "> Hello", " there"]
+    assert run(pieces) == [Text("So. Hello there")]
+
+
+def test_calls_are_counted_over_the_turn() -> None:
+    """The next attempt of a turn names its calls differently."""
+    turn = make_turn()
+    first, second = run(["<do wave>a"], turn), run(["<do wave>b"], turn)
+    assert [event.call for event in first + second if isinstance(event, Action)] == ["t1.1", "t1.2"]

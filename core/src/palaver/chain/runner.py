@@ -99,6 +99,7 @@ class ChainRunner:
     async def last_words(self, reason: str) -> None:
         """Speak the persona's last words, unless text was shown already."""
         if not self._reply.length:
+            self._reply.begin()
             self._filters = self._make_filters()
             self._filters.feed(self._turn.persona.front.last_words)
             await self._filters.finish()
@@ -149,6 +150,7 @@ class ChainRunner:
         """Show an attempt's text to its end; returns whether the reply is over."""
         filters = self._filters = self._make_filters()
         reply = self._reply
+        reply.begin()
 
         def take(text: str) -> bool:
             filters.feed(text)

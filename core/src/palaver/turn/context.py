@@ -80,10 +80,12 @@ async def _recall(turn: Turn, game: Game, memory: Memory) -> None:
         turn.note("memory failed")
         log.exception("memory failed; the turn goes on without")
         return
+    # By its mark, not by its time: clocks are set back.
     begin = game.window(npc, other)
-    window = [past for past in known if begin is not None and past.at >= begin]
+    first = next((index for index, past in enumerate(known) if past.at == begin), None)
+    window = known[first:] if first is not None else ()
     if not window or len(window) >= depth + slack:
-        window = list(known[-depth:])
+        window = known[-depth:]
     if window:
         game.set_window(npc, other, window[0].at)
     turn.history = window

@@ -58,6 +58,8 @@ class Reply:
         self._bytes = 0
         self._space = ""
         self._over = False
+        self._live = False
+        self._waiting: list[Event] = []
         self._splitter = SentenceSplitter() if "sentence" in sink.capabilities else None
 
     @property
@@ -77,6 +79,8 @@ class Reply:
         if type(event) is Text:
             if event.text:
                 self._text(event.text)
+        elif not self._live:
+            self._waiting.append(event)
         elif type(event) is Emotion:
             if "emotion" in self._sink.capabilities:
                 self._flush_sentence_before_change()
@@ -90,6 +94,15 @@ class Reply:
                 f',"call":{quote(event.call)},"name":{quote(event.name)},'
                 f'"args":{to_json(event.args)}}}',
             )
+
+    def begin(self) -> None:
+        """Another attempt begins: what it does and feels waits for its first words.
+
+        Otherwise a backend that fails without a word would have acted, and the next one would
+        speak under its feelings.
+        """
+        self._live = False
+        self._waiting.clear()
 
     def close_sentence(self) -> None:
         """End an open sentence with an ellipsis; a whole one stays as it is."""
@@ -142,6 +155,11 @@ class Reply:
             self._bytes += len(escaped)
         if self.first_at is None:
             self.first_at = self._clock()
+        if not self._live:
+            self._live = True
+            waiting, self._waiting = self._waiting, []
+            for event in waiting:
+                self.show(event)
         self._parts.append(text)
         if len(text) <= MAX_DELTA_CHARS:
             self._emit(self._delta_head, f',"text":{escaped}}}')

@@ -125,7 +125,8 @@ class _SyncStage:
             if type(result) is Stop:
                 self._out(result)
                 return
-            self.push(index + 1, result)
+            if type(result) is not Text or result.text:
+                self.push(index + 1, result)
 
     def flush(self) -> None:
         """Let every filter give what it holds back, first to last."""
@@ -138,7 +139,10 @@ class _SyncStage:
                 self._take_out(index)
                 continue
             for result in results:
-                self.push(index + 1, result) if type(result) is not Stop else self._out(result)
+                if type(result) is Stop:
+                    self._out(result)
+                elif type(result) is not Text or result.text:
+                    self.push(index + 1, result)
 
     def _take_out(self, index: int) -> None:
         name = self._names[index]
@@ -216,7 +220,7 @@ class _AsyncStage:
             await self._flush()
 
     async def _push(self, index: int, event: Event) -> None:
-        if self._halted:
+        if self._halted or (type(event) is Text and not event.text):
             return
         if index == len(self._filters):
             self._show(event)

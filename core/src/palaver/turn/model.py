@@ -148,6 +148,7 @@ class Turn:
         variables: Plain data that templates and conditions see.
         prompt: The prompt, once it is built.
         refused: Why the turn was refused, or None.
+        calls: Actions that were called so far.
         trace: Notes for whoever wonders: plugins that failed, facts that were missing.
         result: What it came to so far.
     """
@@ -180,6 +181,7 @@ class Turn:
     variables: dict[str, Any] = field(default_factory=dict)
     prompt: Prompt | None = None
     refused: str | None = None
+    calls: int = 0
     trace: list[str] = field(default_factory=list)
     result: TurnResult = field(default_factory=TurnResult)
 

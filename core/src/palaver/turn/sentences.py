@@ -25,6 +25,8 @@ _ABBREVIATIONS = frozenset(
     "mr mrs ms dr prof st sr jr rev hon gen col lt sgt capt vs etc e.g i.e no vol fig cf al approx "
     "mme mlle m z.b d.h bzw usw nr bd".split()
 )
+LONGEST_ABBREVIATION = 12
+"""Characters that are looked at before a full stop."""
 _WORD_BEFORE = re.compile(r"([^\s\"'“‘«(\[]+)\.$")
 
 
@@ -46,13 +48,14 @@ class Sentence:
 class SentenceSplitter:
     """Takes text as it comes and gives whole sentences."""
 
-    __slots__ = ("_from", "_index", "_pending", "_start")
+    __slots__ = ("_from", "_index", "_pending", "_scan", "_start")
 
     def __init__(self) -> None:
         self._pending = ""
         self._start = 0
         self._index = 0
         self._from = 0
+        self._scan = 0
 
     def feed(self, text: str) -> list[Sentence]:
         """Take the next piece and return the sentences that are whole now."""
@@ -64,21 +67,25 @@ class SentenceSplitter:
             return []
         found: list[Sentence] = []
         at = 0
-        scan = 0
+        # Marks that end no sentence are looked at once, not again with every piece.
+        scan = self._scan
         while match := _BOUNDARY.search(pending, scan):
             scan = match.end()
             mark = match[0]
-            if mark[0] == "." and _is_abbreviation(pending[at : match.start() + 1]):
+            start = max(at, match.start() - LONGEST_ABBREVIATION)
+            if mark[0] == "." and _is_abbreviation(pending[start : match.start() + 1]):
                 continue
             # More closing marks may follow those that end a sentence at once.
             if scan == len(pending) and mark[0] in _AT_ONCE and mark[0] != "\n":
+                scan = match.start()
                 break
             self._emit(found, pending[at:scan], self._start + at)
             at = scan
         if at:
             self._pending = pending[at:]
             self._start += at
-        mark_at = _MARK.search(self._pending)
+        self._scan = max(0, scan - at)
+        mark_at = _MARK.search(self._pending, self._scan)
         self._from = mark_at.start() + 1 if mark_at else len(self._pending)
         return found
 
@@ -88,7 +95,7 @@ class SentenceSplitter:
         self._emit(found, self._pending, self._start)
         self._start += len(self._pending)
         self._pending = ""
-        self._from = 0
+        self._from = self._scan = 0
         return found
 
     def _emit(self, found: list[Sentence], raw: str, start: int) -> None:

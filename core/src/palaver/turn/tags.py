@@ -48,7 +48,8 @@ class TagFilter:
         self._actions = actions
         self._emotions = {name.lower() for name in (*EMOTIONS, *emotions)}
         self._held = ""
-        self._calls = 0
+        self._skipping = False
+        """Whether the rest of a tag that was too long is still to come."""
         self._gap = False
         """Whether white space before a tag is shown already, so that it is not doubled."""
         self._space = True
@@ -58,6 +59,12 @@ class TagFilter:
         if type(event) is not Text:
             return (event,)
         text = event.text
+        if self._skipping:
+            _, closed, text = text.partition(">")
+            if not closed:
+                return ()
+            self._skipping = False
+            return self._parse(text) if text else ()
         if not self._held and not self._gap and "<" not in text:
             self._space = text[-1].isspace()
             return (event,)
@@ -90,6 +97,7 @@ class TagFilter:
             if end < 0:
                 if len(data) - start > MAX_TAG_CHARS:
                     self._turn.note(f"an endless tag was dropped: {data[start : start + 60]!r}")
+                    self._skipping = True
                     at = len(data)
                     break
                 self._held = data[start:]
@@ -140,19 +148,21 @@ class TagFilter:
             problem: str | None = "its arguments are not a JSON object"
         else:
             problem = declared.problem(args)
-        if self._calls >= MAX_ACTIONS:
+        if self._turn.calls >= MAX_ACTIONS:
             problem = f"more than {MAX_ACTIONS} actions in one reply"
         if problem is not None or args is None:
             self._turn.note(f"the action {declared.name} was dropped: {problem:.200}")
             return None
-        self._calls += 1
-        return Action(declared.name, args, f"{self._turn.id}.{self._calls}")
+        # Counted over all attempts of the turn: a call is never named twice.
+        self._turn.calls += 1
+        return Action(declared.name, args, f"{self._turn.id}.{self._turn.calls}")
 
 
 def _json_object(text: str) -> dict[str, Any] | None:
-    """Return a JSON object, or None if the text is none."""
+    """Return a JSON object, or None if the text is none; JSON has neither NaN nor infinity."""
     try:
         value = json.loads(text)
+        json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -167,9 +177,12 @@ def _might_open(data: str, start: int) -> bool:
 
 
 def _closing(data: str, at: int) -> int:
-    """Return the index of the `>` that ends the tag, or -1; one inside JSON strings is not it."""
-    quoted = escaped = False
-    depth = 0
+    """Return the index of the `>` that ends the tag, or -1.
+
+    One inside a string of its arguments does not. Outside of strings JSON has none, so a brace
+    that was forgotten costs the tag and not the line.
+    """
+    quoted = escaped = braced = False
     for index in range(at, len(data)):
         char = data[index]
         if quoted:
@@ -179,12 +192,10 @@ def _closing(data: str, at: int) -> int:
                 escaped = True
             elif char == '"':
                 quoted = False
-        elif char == '"' and depth:
+        elif char == '"' and braced:
             quoted = True
         elif char == "{":
-            depth += 1
-        elif char == "}":
-            depth -= 1
-        elif char == ">" and depth <= 0:
+            braced = True
+        elif char == ">":
             return index
     return -1
