@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from palaver.action_schema import schema_problem
 from palaver.errors import ProtocolError
-from palaver.prompt.neutralize import neutralize
+from palaver.prompt.neutralize import neutralize, neutralize_data
 
 if TYPE_CHECKING:
     from palaver.messages import ActionSpec
 
 __all__ = ["DeclaredAction", "declare_actions"]
 
-_FORBIDDEN = frozenset({"$ref", "$dynamicRef", "pattern", "patternProperties"})
-"""Not allowed in a schema: references may never end, and patterns may never finish."""
 MAX_SCHEMA_BYTES = 4_000
 
 
@@ -35,19 +34,33 @@ class DeclaredAction:
     description: str
     args: dict[str, Any]
     confirm: bool = False
+    _plain: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _validator: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Get ready what every turn needs of it."""
+        from jsonschema import Draft202012Validator
+
+        # Names and values in the schema are words for the model too; what the engine gets back is
+        # checked against the schema as it was sent.
+        words = {"name": self.name, "description": self.description, "args": self.args}
+        object.__setattr__(self, "_plain", neutralize_data(words))
+        validator = Draft202012Validator(self.args) if self.args else None
+        object.__setattr__(self, "_validator", validator)
 
     def problem(self, args: dict[str, Any]) -> str | None:
         """Return why these arguments do not fit the schema, or None if they do."""
-        if not self.args:
+        if self._validator is None:
             return "it takes no arguments" if args else None
-        from jsonschema import Draft202012Validator
-
-        error = next(iter(Draft202012Validator(self.args).iter_errors(args)), None)
-        return None if error is None else error.message
+        try:
+            error = next(iter(self._validator.iter_errors(args)), None)
+        except (ArithmeticError, ValueError, RecursionError):
+            return "a number in its arguments is too large, or they are nested too deeply"
+        return None if error is None else str(error.message)
 
     def plain(self) -> dict[str, Any]:
-        """Return it as plain data for templates."""
-        return {"name": self.name, "description": self.description, "args": self.args}
+        """Return it as plain data for templates, with control tokens made harmless."""
+        return self._plain
 
 
 def declare_actions(specs: Iterable[ActionSpec], *, limit: int) -> dict[str, DeclaredAction]:
@@ -75,41 +88,18 @@ def declare_actions(specs: Iterable[ActionSpec], *, limit: int) -> dict[str, Dec
 
 
 def _check_schema(action: str, schema: dict[str, Any]) -> None:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
-    size = len(json.dumps(schema))
+    try:
+        size = len(json.dumps(schema))
+    except RecursionError:
+        size = MAX_SCHEMA_BYTES + 1
     if size > MAX_SCHEMA_BYTES:
         raise ProtocolError(
             "too_large",
-            f"the args of {action!r} have {size} bytes; at most {MAX_SCHEMA_BYTES} are allowed",
+            f"the args of {action!r} have more than the {MAX_SCHEMA_BYTES} bytes that are allowed",
         )
-    found = _forbidden(schema)
-    if found:
-        raise ProtocolError(
-            "bad_message", f"the args of {action!r} use {found!r}; write the schema without it"
-        )
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as err:
-        raise ProtocolError(
-            "bad_message", f"the args of {action!r} are not a JSON Schema: {err.message}"
-        ) from err
+    if problem := schema_problem(schema):
+        raise ProtocolError("bad_message", f"the args of {action!r}: {problem}")
     if schema.get("type", "object") != "object":
         raise ProtocolError(
             "bad_message", f'the args of {action!r} must be a schema with type "object"'
         )
-
-
-def _forbidden(value: Any) -> str | None:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in _FORBIDDEN:
-                return str(key)
-            if found := _forbidden(inner):
-                return found
-    elif isinstance(value, list):
-        for inner in value:
-            if found := _forbidden(inner):
-                return found
-    return None
