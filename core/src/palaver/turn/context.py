@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from palaver.hookcalls import HookCall, call_async
-from palaver.prompt.neutralize import neutralize_data
+from palaver.prompt.neutralize import neutralize, neutralize_data
 from palaver.turn.events import EMOTIONS
 from palaver.turn.language import lang_name
 
@@ -102,15 +102,20 @@ def build_variables(turn: Turn, game: Game) -> dict[str, Any]:
     if player is not None:
         speaker.update(player.facts)
         speaker.update(
-            id=player.id, name=player.name or player.id, lang=player.lang, zone=player.zone
+            # Facts are harmless since they came; what a client calls itself is words too.
+            id=neutralize(player.id),
+            name=player.name or neutralize(player.id),
+            lang=player.lang,
+            zone=player.zone,
         )
     elif turn.speaker is not None:
         other = game.npcs.get(turn.speaker)
-        speaker.update(id=turn.speaker, name=name_of(turn.speaker, game, turn), lang=None)
+        name = name_of(turn.speaker, game, turn)
+        speaker.update(id=neutralize(turn.speaker), name=name, lang=None)
         speaker["zone"] = other.zone if other else None
     return {
         "npc": {
-            "id": npc.id,
+            "id": neutralize(npc.id),
             "name": npc.facts.get("name", front.name),
             "mood": turn.mood,
             "zone": npc.zone,
@@ -130,11 +135,11 @@ def build_variables(turn: Turn, game: Game) -> dict[str, Any]:
 
 
 def name_of(npc: str, game: Game, turn: Turn) -> str:
-    """Return the name players see of an NPC."""
+    """Return the name players see of an NPC, harmless to a model."""
     found = game.npcs.get(npc)
     if found is None:
-        return npc
+        return neutralize(npc)
     if isinstance(name := found.facts.get("name"), str):
         return name
     persona = turn.world.personas.get(found.persona)
-    return persona.front.name if persona else npc
+    return persona.front.name if persona else neutralize(npc)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from palaver.hookcalls import HookCall, call_sync
+from palaver.prompt.neutralize import neutralize
 from palaver.prompt.sections import Place, Prompt, Section
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
         Section(
             name="utterance",
             role="user",
-            text=_spoken(turn.text, turn.cue, str(turn.variables["player"].get("name") or "")),
+            # Once more as a whole: a name before a colon may be that of a role.
+            text=neutralize(
+                _spoken(turn.text, turn.cue, str(turn.variables["player"].get("name") or ""))
+            ),
             priority=100,
             source="turn",
             place=Place.UTTERANCE,
@@ -89,7 +93,8 @@ def _history(npc: str, history: Sequence[Exchange]) -> list[Section]:
             Section(
                 name=f"history.{index}.said",
                 role="user",
-                text=said,
+                # Nobody knows who wrote what an older version, or another program, remembered.
+                text=neutralize(said),
                 priority=HISTORY_PRIORITY,
                 source="memory",
                 place=Place.HISTORY,
@@ -100,7 +105,7 @@ def _history(npc: str, history: Sequence[Exchange]) -> list[Section]:
             Section(
                 name=f"history.{index}.reply",
                 role="assistant" if past.npc == npc else "user",
-                text=reply,
+                text=neutralize(reply),
                 priority=HISTORY_PRIORITY,
                 source="memory",
                 place=Place.HISTORY,
