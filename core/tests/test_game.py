@@ -9,7 +9,7 @@ import pytest
 
 from palaver.config.models import Limits
 from palaver.errors import ProtocolError
-from palaver.game import Game
+from palaver.game import Game, Place
 from palaver.messages import ActionSpec
 
 
@@ -106,39 +106,54 @@ async def test_turns_of_one_order_wait_for_each_other() -> None:
     done: list[int] = []
     gate = asyncio.Event()
 
-    async def turn(number: int, key: str = "a") -> None:
-        await the_game.enter((key,))
-        try:
-            if number == 0:
-                await gate.wait()
-            done.append(number)
-        finally:
-            the_game.leave((key,))
+    async def turn(number: int, place: Place | None) -> None:
+        assert place is not None
+        await the_game.arrive(place)
+        if number == 0:
+            await gate.wait()
+        done.append(number)
+        the_game.leave(place)
 
-    tasks = [asyncio.create_task(turn(number)) for number in range(3)]
-    await asyncio.sleep(0)
-    assert not the_game.has_room(("a",))
-    assert the_game.has_room(("b",))
-    await turn(9, "b")
+    tasks = [asyncio.create_task(turn(number, the_game.join(("a",)))) for number in range(3)]
+    # Places are taken at once, also by a burst of which no turn has taken a step yet.
+    assert the_game.join(("a",)) is None
+    assert the_game.busy
+    await turn(9, the_game.join(("b",)))
     gate.set()
     await asyncio.gather(*tasks)
     assert done == [9, 0, 1, 2]
-    assert the_game.has_room(("a",))
+    assert not the_game.busy
 
 
 async def test_a_cancelled_turn_passes_its_place_on() -> None:
     """Whether it still waited or it was its turn already, those behind it go on."""
     the_game = game(queue=4)
-    await the_game.enter(("a",))
-    waiting = [asyncio.create_task(the_game.enter(("a",))) for _ in range(4)]
+    places = [the_game.join(("a",)) for _ in range(5)]
+    first, *others = [place for place in places if place is not None]
+    waiting = [asyncio.create_task(the_game.arrive(place)) for place in others]
     await asyncio.sleep(0)
     waiting[0].cancel()
-    the_game.leave(("a",))
+    await asyncio.wait({waiting[0]})
+    the_game.leave(others[0])
+    the_game.leave(first)
     # It is the second one's turn now, but it is cancelled before it learns of it.
     waiting[1].cancel()
-    await asyncio.wait(waiting, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({waiting[1]})
+    the_game.leave(others[1])
     await asyncio.wait_for(waiting[2], 5)
-    the_game.leave(("a",))
+    the_game.leave(others[2])
     await asyncio.wait_for(waiting[3], 5)
-    the_game.leave(("a",))
-    await asyncio.wait_for(the_game.enter(("a",)), 5)
+    the_game.leave(others[3])
+    assert not the_game.busy
+
+
+def test_a_save_renames_the_branch_and_a_load_replaces_it() -> None:
+    """Whoever holds the branch goes with a save, and stays behind a load."""
+    the_game = game()
+    held = the_game.branch
+    the_game.branch.save = "slot"
+    assert held.save == "slot"
+    the_game.load("slot")
+    assert the_game.branch is held
+    the_game.load("older")
+    assert (held.save, the_game.branch.save) == ("slot", "older")

@@ -164,14 +164,27 @@ async def test_who_stops_asking(make_parts: Make) -> None:
 
 
 async def test_games_are_bounded(make_parts: Make) -> None:
-    """One game too many is refused, those that are open go on."""
+    """One too many takes the place of the one that was idle the longest, never of a busy one."""
     parts = await make_parts(overrides={"limits.games": 2})
     async with Gateway(parts) as palaver:
-        for game in ("one", "two"):
+        for game in ("one", "two", "one", "three"):
             await palaver.ask("Hi.", persona="vampire", game=game)
+        assert list(palaver.games) == ["one", "three"]
+        for game in palaver.games.values():
+            game.sessions += 1
         with pytest.raises(ProtocolError, match=r"limits\.games"):
-            await palaver.ask("Hi.", persona="vampire", game="three")
-        await palaver.ask("Hi.", persona="vampire", game="two")
+            await palaver.ask("Hi.", persona="vampire", game="four")
+        await palaver.ask("Hi.", persona="vampire", game="one")
+
+
+async def test_a_question_to_nobody_opens_no_game(make_parts: Make) -> None:
+    """A turn that cannot be leaves nothing behind."""
+    async with Gateway(await make_parts()) as palaver:
+        with pytest.raises(ProtocolError, match="no NPC"):
+            await palaver.ask("Hi.", npc="vlad", game="new")
+        with pytest.raises(ProtocolError, match="no persona"):
+            await palaver.ask("Hi.", persona="vampyre", game="new")
+        assert palaver.games == {}
 
 
 async def test_turns_that_wait_are_bounded(make_parts: Make) -> None:
@@ -260,6 +273,12 @@ class Remembering:
     def remember(self, *_: Any) -> None:
         if self.fails:
             raise OSError("the disk is gone")
+
+    def last_save(self, _game: str) -> str | None:
+        return None
+
+    def play(self, *_: Any) -> None:
+        return None
 
     async def mark(self, *_: Any) -> None:
         if self.fails:

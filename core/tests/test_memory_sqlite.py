@@ -598,3 +598,43 @@ async def test_the_usual_recall_is_answered_at_once(opened: Opener) -> None:
         found = memory.recall("g", "", "willow", "sam", 6)
         assert isinstance(found, Sequence)
         assert [int(item.at) for item in found] == list(range(14, 20))
+
+
+async def test_the_save_that_was_played_last_is_known_after_a_restart(opened: Opener) -> None:
+    """A mark and a load are kept, for each game; a new game has none."""
+    async with opened() as memory:
+        assert memory.last_save("g") is None
+        memory.remember("g", "main", exchange(1))
+        await memory.mark("g", "main", "slot")
+        memory.play("other", "older")
+        assert memory.last_save("g") == "slot"
+    async with opened() as memory:
+        assert memory.last_save("g") == "slot"
+        assert memory.last_save("other") == "older"
+        assert await recalled(memory, save="slot") == [1]
+
+
+async def test_a_fork_is_made_at_the_call(opened: Opener) -> None:
+    """What is remembered while the mark is still being written belongs to where it is put."""
+    async with opened() as memory:
+        memory.remember("g", "main", exchange(1))
+        written = memory.mark("g", "main", "slot")
+        memory.remember("g", "slot", exchange(2))
+        await written
+        assert await recalled(memory, save="slot") == [1, 2]
+        assert await recalled(memory, save="main") == [1]
+
+
+async def test_an_older_file_is_brought_up_to_date(opened: Opener, file: Path) -> None:
+    """A file of the first version gets the table it lacks, and keeps what it holds."""
+    async with opened() as memory:
+        memory.remember("g", "", exchange(1))
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("DROP TABLE games")
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    async with opened() as memory:
+        memory.play("g", "s")
+        assert await recalled(memory) == [1]
+    async with opened() as memory:
+        assert memory.last_save("g") == "s"

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import ssl
 import subprocess
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -277,8 +278,9 @@ async def test_what_one_client_may_store(palaver_world: Path) -> None:
         assert caught.value.code == "too_large"
         with pytest.raises(ServerError, match=r"limits\.players"):
             await client.upsert_player("bob")
-        with pytest.raises(ServerError, match=r"limits\.players"):
-            await client.say("a", "Hello", player="bob")
+        # One who only speaks is not kept, so it needs no room.
+        await (await client.say("a", "Hello", player="bob")).done()
+        assert set(palaver.gateway.games["default"].players) == {"ada"}
         with pytest.raises(ServerError, match=r"limits\.facts"):
             await client.update_facts({"y": 1, "z": 1, "w": 1}, npc="a")
         with pytest.raises(ServerError, match=r"limits\.fact_bytes"):
@@ -293,15 +295,22 @@ async def test_what_one_client_may_store(palaver_world: Path) -> None:
 
 
 async def test_games_are_bounded(palaver_world: Path) -> None:
-    """A client cannot make the server hold more and more games."""
-    async with running_server(palaver_world, overrides={"limits.games": 3}) as palaver:
-        for n in range(3):
-            async with connect(palaver.url, game=f"game {n}"):
-                pass
+    """A client cannot make the server hold more and more games, but those that left make room."""
+    async with (
+        running_server(palaver_world, overrides={"limits.games": 3}) as palaver,
+        AsyncExitStack() as stack,
+    ):
+        for n in range(2):
+            await stack.enter_async_context(connect(palaver.url, game=f"game {n}"))
+        for n in range(5):
+            async with connect(palaver.url, game=f"short {n}"):
+                assert len(palaver.gateway.games) <= 3
+        await stack.enter_async_context(connect(palaver.url, game="game 2"))
         with pytest.raises(ServerError, match=r"limits\.games") as caught:
             async with connect(palaver.url, game="one more"):
                 pass
         assert caught.value.code == "overloaded"
+        assert caught.value.retryable
         async with (
             aiohttp.ClientSession(palaver.http_url) as client,
             client.post(

@@ -67,17 +67,50 @@ class Player:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(slots=True, eq=False)
+class Branch:
+    """Where a game's memory goes; turns hold on to it.
+
+    A save renames it: a line that is being spoken then belongs to the save. Loading another save
+    replaces it: that line still belongs to where it began.
+
+    Attributes:
+        save: Name of the branch.
+    """
+
+    save: str
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """A turn's place among those of one NPC with one player.
+
+    Attributes:
+        order: What those have in common.
+        turn_comes: Done when those before it are over; None for the first.
+    """
+
+    order: tuple[str, ...]
+    turn_comes: asyncio.Future[None] | None = None
+
+
 class Game:
     """One running game or shard.
 
     Args:
         name: Its name.
         limits: Bounds on what an engine may store.
+        save: The branch of its memory that it goes on with.
+
+    Attributes:
+        branch: Where its memory goes.
+        sessions: Sessions that are open in it.
     """
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: Limits, save: str = "main") -> None:
         self.name = name
-        self.save = "main"
+        self.branch = Branch(save)
+        self.sessions = 0
         self.npcs: dict[str, Npc] = {}
         self.players: dict[str, Player] = {}
         self.facts: dict[str, Any] = {}
@@ -228,42 +261,49 @@ class Game:
             )
         return merged
 
-    async def enter(self, key: tuple[str, ...]) -> None:
-        """Wait for one's place among the turns of one NPC with one player; then `leave` it.
+    @property
+    def busy(self) -> bool:
+        """Whether a session is open in it or a turn is at work."""
+        return self.sessions > 0 or bool(self._lanes)
 
-        Use `has_room` first; the wait itself has no bound of its own, because every turn before
-        this one has.
+    def load(self, save: str) -> None:
+        """Go on with another branch of its memory."""
+        if save != self.branch.save:
+            self.branch = Branch(save)
+
+    def join(self, order: tuple[str, ...]) -> Place | None:
+        """Take a place behind the turns of the same order, or None where too many wait.
+
+        Call `arrive`, then `leave`, whatever happens in between.
         """
-        lane = self._lanes.get(key)
+        lane = self._lanes.get(order)
         if lane is None:
-            self._lanes[key] = deque()
+            self._lanes[order] = deque()
+            return Place(order)
+        if sum(not waiting.done() for waiting in lane) >= self._limits.queue:
+            return None
+        turn_comes = asyncio.get_running_loop().create_future()
+        lane.append(turn_comes)
+        return Place(order, turn_comes)
+
+    async def arrive(self, place: Place) -> None:
+        """Wait for one's turn; each before it has time limits of its own."""
+        if place.turn_comes is not None:
+            await place.turn_comes
+
+    def leave(self, place: Place) -> None:
+        """Give one's place up, or to the next turn if it was one's own turn already."""
+        comes = place.turn_comes
+        if comes is not None and (not comes.done() or comes.cancelled()):
+            comes.cancel()
             return
-        place = asyncio.get_running_loop().create_future()
-        lane.append(place)
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                # It was our turn already: pass it on, or everybody behind would wait for ever.
-                self.leave(key)
-            raise
-
-    def leave(self, key: tuple[str, ...]) -> None:
-        """Give one's place to the next turn."""
-        lane = self._lanes[key]
+        lane = self._lanes[place.order]
         while lane:
-            place = lane.popleft()
-            if not place.done():
-                place.set_result(None)
+            following = lane.popleft()
+            if not following.done():
+                following.set_result(None)
                 return
-        del self._lanes[key]
-
-    def has_room(self, key: tuple[str, ...]) -> bool:
-        """Return whether one more turn may wait in this order."""
-        lane = self._lanes.get(key)
-        if lane is None:
-            return True
-        return sum(not place.done() for place in lane) < self._limits.queue
+        del self._lanes[place.order]
 
     def window(self, npc: str, counterpart: str | None) -> float | None:
         """Return the time of the first exchange that the last prompt of these two began with."""

@@ -24,7 +24,7 @@ from palaver.background import Background
 from palaver.chain.attempt import Entry
 from palaver.chain.backend import Backend, BackendType
 from palaver.errors import ProtocolError
-from palaver.game import Game
+from palaver.game import Game, Place, unknown_npc
 from palaver.hookcalls import resolve
 from palaver.memory import Exchange, Memory, player_key
 from palaver.messages import TurnStart
@@ -148,18 +148,31 @@ class Gateway:
     def game(self, name: str) -> Game:
         """Return a running game; it begins when it is first named.
 
+        Where there are as many as may be, the one that was idle the longest is forgotten: its
+        engine would send its state again.
+
         Raises:
-            ProtocolError: There are too many.
+            ProtocolError: There are too many, and all are busy.
         """
-        found = self.games.get(name)
+        found = self.games.pop(name, None)
         if found is None:
             if len(self.games) >= self.settings.limits.games:
-                raise ProtocolError(
-                    "overloaded",
-                    f"{self.settings.limits.games} games are open already; raise limits.games",
-                )
-            found = self.games[name] = Game(name, self.settings.limits)
+                self._forget_idle_game()
+            found = Game(name, self.settings.limits, self.memory.last_save(name) or "main")
+        # The one that was used last stands last.
+        self.games[name] = found
         return found
+
+    def _forget_idle_game(self) -> None:
+        idle = next((name for name, game in self.games.items() if not game.busy), None)
+        if idle is None:
+            raise ProtocolError(
+                "overloaded",
+                f"{self.settings.limits.games} games are open; try again later, or raise "
+                "limits.games",
+                retryable=True,
+            )
+        del self.games[idle]
 
     def check_persona(self, persona: str) -> None:
         """Make sure that a persona exists.
@@ -198,29 +211,45 @@ class Gateway:
             return (turn.npc.id, turn.counterpart_key)
         return (turn.npc.id, "", *sorted(turn.audience))
 
-    async def run(self, turn: Turn, game: Game, sink: TurnSink) -> None:
+    def join(self, game: Game, turn: Turn) -> Place:
+        """Take a turn's place among those of its NPC with its player.
+
+        Raises:
+            ProtocolError: Too many wait already.
+        """
+        place = game.join(self.order(turn))
+        if place is None:
+            raise ProtocolError(
+                "overloaded",
+                f"{self.settings.limits.queue} turns wait for {turn.npc.id!r} already; wait for "
+                "one to finish, or cancel it",
+                turn=turn.id,
+                retryable=True,
+            )
+        return place
+
+    async def run(self, turn: Turn, game: Game, place: Place, sink: TurnSink) -> None:
         """Run an accepted turn in its place; `turn.done` is sent whatever happens.
 
         Args:
             turn: The turn.
             game: Its game.
+            place: Its place, from `join`; it is left.
             sink: Where its messages go.
 
         Raises:
             asyncio.CancelledError: It was cancelled; `turn.done` says so.
         """
-        order = self.order(turn)
+        arrived = False
         try:
-            await game.enter(order)
-        except asyncio.CancelledError:
-            self._pipeline.never_ran(turn, sink)
-            self._after(turn)
-            raise
-        try:
+            await game.arrive(place)
+            arrived = True
             begun = asyncio.get_running_loop().time()
             await self._pipeline.run(turn, game, sink, begun=begun)
         finally:
-            game.leave(order)
+            game.leave(place)
+            if not arrived:
+                self._pipeline.never_ran(turn, sink)
             self._after(turn)
 
     def remember(self, turn: Turn, heard: str) -> None:
@@ -234,7 +263,7 @@ class Gateway:
         """
         if not heard or turn.refused is not None:
             return
-        game = self.game(turn.game)
+        game = self.games.get(turn.game) or Game(turn.game, self.settings.limits)
         speaker = turn.variables.get("player", {}).get("name") or turn.counterpart or ""
         exchange = Exchange(
             npc=turn.npc.id,
@@ -289,35 +318,22 @@ class Gateway:
             raise ProtocolError("bad_message", "give `npc`, or a `persona` to speak with")
         number = fields.pop("turn", None) or f"ask-{next(self._numbers)}"
         message = _turn_start(turn=number, npc=name, player=player, text=text, **fields)
-        the_game = self.game(game)
         if persona is not None:
             self.check_persona(persona)
+        elif game not in self.games:
+            raise unknown_npc(name)
         self.check_tier(tier)
+        the_game = self.game(game)
         if persona is not None or facts or tier:
             the_game.upsert_npc(name, persona, tier=tier, facts=facts)
         turn = self.make_turn(the_game, message)
-        self.check_room(the_game, turn)
+        place = self.join(the_game, turn)
         if on_turn is not None:
             on_turn(turn)
-        await self.run(turn, the_game, sink or _NoSink())
+        await self.run(turn, the_game, place, sink or _NoSink())
         if turn.result.status != "cancelled":
             self.remember(turn, turn.result.text)
         return turn.result
-
-    def check_room(self, game: Game, turn: Turn) -> None:
-        """Make sure that a turn may wait in its order.
-
-        Raises:
-            ProtocolError: Too many wait already.
-        """
-        if not game.has_room(self.order(turn)):
-            raise ProtocolError(
-                "overloaded",
-                f"{self.settings.limits.queue} turns wait for {turn.npc.id!r} already; wait for "
-                "one to finish, or cancel it",
-                turn=turn.id,
-                retryable=True,
-            )
 
     def session_opened(self, session: SessionInfo) -> None:
         """Tell plugins that an engine has joined; they never delay it."""

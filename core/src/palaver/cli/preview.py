@@ -41,8 +41,15 @@ class NoMemory:
     ) -> None:
         """Keep nothing."""
 
+    def last_save(self, game: str) -> str | None:
+        """Every game is new."""
+        return None
+
+    def play(self, game: str, save: str) -> None:
+        """Keep nothing."""
+
     async def mark(self, game: str, save: str, new_save: str) -> None:
-        """Do nothing."""
+        """Fork nothing."""
 
     async def flush(self) -> None:
         """Do nothing."""

@@ -72,11 +72,18 @@ class Memory(Protocol):
         The queue is bounded; when it is full the oldest waiting write is dropped with a log line.
         """
 
-    async def mark(self, game: str, save: str, new_save: str) -> None:
-        """Fork: `new_save` remembers what `save` does now, and goes its own way from here.
+    def last_save(self, game: str) -> str | None:
+        """Return the branch that the game played last, or None for a game that is new."""
 
-        Marking a name that exists replaces it, as saving over a slot does; where both are the
-        same name, nothing changes.
+    def play(self, game: str, save: str) -> None:
+        """Keep which branch the game plays from now on; returns at once."""
+
+    def mark(self, game: str, save: str, new_save: str) -> Awaitable[None]:
+        """Fork: `new_save` remembers what `save` does now, and is what the game plays from here.
+
+        The fork is made at the call: what is remembered after it belongs to where it is put. The
+        awaitable ends when it is written. Marking a name that exists replaces it, as saving over
+        a slot does; where both are the same name, nothing changes.
         """
 
     async def flush(self) -> None:

@@ -2,6 +2,7 @@
 
     branches    one line of saves of a game; a fork names its parent and where it left it
     exchanges   what was said and heard, numbered in the order of writing
+    games       which save each game played last
     heard       which exchange belongs to which pair; `a` is the smaller id of the two, and the
                 pair of '' and X is everything that X heard
 
@@ -66,7 +67,11 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+def _add_games(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE games (game TEXT PRIMARY KEY, save TEXT NOT NULL)")
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_games)
 """Step n brings a file from version n to n + 1; a change of the tables adds one."""
 
 VERSION = len(_STEPS)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from palaver.memory import Exchange
-from palaver.memory.store import Mark, Pair, Write, pair_of, pairs_of
+from palaver.memory.store import Mark, Pair, Play, Write, pair_of, pairs_of
 from palaver.memory.worker import Call, Read, Worker
 
 __all__ = ["SqliteMemory"]
@@ -107,6 +107,7 @@ class SqliteMemory:
         self._worker = Worker(path, keep=keep, size=queue_size, busy_s=busy_s, retry_s=retry_s)
         self._cache: OrderedDict[Key, _Recent] = OrderedDict()
         self._cache_pairs = cache_pairs
+        self._saves: dict[str, str] = {}
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -118,7 +119,7 @@ class SqliteMemory:
         """
         if self._thread is not None or self._closed:
             return
-        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        opened: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
         # A daemon: a disk that hangs must not keep the process from ending.
         self._thread = threading.Thread(
             target=self._worker.run,
@@ -128,7 +129,7 @@ class SqliteMemory:
         )
         self._thread.start()
         try:
-            await opened
+            self._saves = await opened
         except BaseException:
             self._closed = True
             raise
@@ -176,26 +177,42 @@ class SqliteMemory:
                 recent.append(exchange)
         self._worker.put(Write(game, save, exchange, pairs))
 
-    async def mark(self, game: str, save: str, new_save: str) -> None:
+    def last_save(self, game: str) -> str | None:
+        """Return the save that the game played last, or None for one that is new."""
+        return self._saves.get(game)
+
+    def play(self, game: str, save: str) -> None:
+        """Keep which save the game plays from now on."""
+        if self._saves.get(game) != save and not self._closed:
+            self._saves[game] = save
+            self._worker.put(Call(Play(game, save), lambda value, error: None))
+
+    def mark(self, game: str, save: str, new_save: str) -> Awaitable[None]:
         """Fork `new_save` off `save`; a branch that had the name is given up."""
         if save == new_save:
-            return
+            return self._wait(None, "mark a save")
         for key in [key for key in self._cache if key[0] == game and key[1] == new_save]:
             del self._cache[key]
         for key, recent in list(self._cache.items()):
             if key[0] == game and key[1] == save and not recent.loading:
                 self._keep((game, new_save, key[2]), recent.copy())
-        await self._call(Mark(game, save, new_save), "mark a save")
+        self._saves[game] = new_save
+        return self._wait(self._call(Mark(game, save, new_save)), "mark a save")
 
     async def flush(self) -> None:
         """Wait until everything is written."""
-        await self._call(lambda: None, "write")
+        await self._wait(self._call(lambda: None), "write")
 
-    async def _call(self, what: Mark | Callable[[], None], name: str) -> None:
+    def _call(self, what: Mark | Callable[[], None]) -> asyncio.Future[None] | None:
         if self._closed or self._thread is None:
-            return
+            return None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._worker.put(Call(what, _answer(done)))
+        return done
+
+    async def _wait(self, done: asyncio.Future[None] | None, name: str) -> None:
+        if done is None:
+            return
         try:
             async with asyncio.timeout(LIMIT_S):
                 await done

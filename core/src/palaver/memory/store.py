@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from palaver.memory import Exchange
 
-__all__ = ["Mark", "Pair", "Store", "Write", "pair_of", "pairs_of"]
+__all__ = ["Change", "Mark", "Pair", "Play", "Store", "Write", "pair_of", "pairs_of"]
 
 Pair = tuple[str, str]
 """Two ids, the smaller one first; '' and X for everything that X heard."""
@@ -62,6 +62,17 @@ class Mark:
     new_save: str
 
 
+@dataclass(frozen=True, slots=True)
+class Play:
+    """A game plays another save from here on."""
+
+    game: str
+    save: str
+
+
+Change = Write | Mark | Play
+
+
 class Store:
     """One open database.
 
@@ -81,7 +92,7 @@ class Store:
         """Close the connection; SQLite then folds the WAL into the file."""
         self.connection.close()
 
-    def apply(self, changes: Iterable[Write | Mark]) -> None:
+    def apply(self, changes: Iterable[Change]) -> None:
         """Make all changes in order, or none of them.
 
         Raises:
@@ -98,9 +109,12 @@ class Store:
                     if branch is None:
                         branch = branches[key] = self._branch(*key)
                     self._write(branch, change)
-                else:
+                elif isinstance(change, Mark):
                     branches.clear()
                     self._mark(change)
+                    self._play(change.game, change.new_save)
+                else:
+                    self._play(change.game, change.save)
             execute("COMMIT")
         except BaseException:
             self._written.clear()
@@ -141,6 +155,17 @@ class Store:
             ).fetchone()
         found.reverse()
         return found
+
+    def saves(self) -> dict[str, str]:
+        """Return the save that each game played last."""
+        return dict(self.connection.execute("SELECT game, save FROM games").fetchall())
+
+    def _play(self, game: str, save: str) -> None:
+        self.connection.execute(
+            "INSERT INTO games (game, save) VALUES (?, ?)"
+            " ON CONFLICT (game) DO UPDATE SET save = excluded.save",
+            (game, save),
+        )
 
     def _branch(self, game: str, save: str) -> int:
         branch = self._find(game, save)

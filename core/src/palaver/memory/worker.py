@@ -16,7 +16,7 @@ from typing import Any
 from palaver.errors import ConfigError
 from palaver.memory import Exchange
 from palaver.memory.schema import open_file, open_memory
-from palaver.memory.store import Mark, Pair, Store, Write
+from palaver.memory.store import Change, Mark, Pair, Play, Store, Write
 
 __all__ = ["Call", "Read", "Worker"]
 
@@ -49,7 +49,7 @@ class Read:
 class Call:
     """A fork, or something to call once all before it is done; `answer` gets None."""
 
-    what: Mark | Callable[[], None]
+    what: Mark | Play | Callable[[], None]
     answer: Answer
 
 
@@ -84,7 +84,7 @@ class Worker:
         self._file: Store | None = None
         # While the file fails: a database in the process, and what the file has missed.
         self._spare: Store | None = None
-        self._missed: deque[Write | Mark] = deque(maxlen=size)
+        self._missed: deque[Change] = deque(maxlen=size)
         self._retry_at = 0.0
 
     def put(self, task: Task) -> None:
@@ -121,14 +121,19 @@ class Worker:
             self._stopping = True
 
     def run(self, opened: Answer) -> None:
-        """Open the database and serve tasks until `stop`."""
+        """Open the database and serve tasks until `stop`.
+
+        Args:
+            opened: Gets the save that each game played last, once the database is open.
+        """
         try:
             self._open()
+            saves = self._store.saves()
         except BaseException as error:
             self._stop()
             opened(None, error)
             return
-        opened(None, None)
+        opened(saves, None)
         while not self._stopping:
             with self._wake:
                 # Awake from time to time while there is something to bring to the file.
@@ -181,7 +186,7 @@ class Worker:
 
     def _do(self, task: Read | Call) -> list[Exchange] | None:
         if isinstance(task, Call):
-            if isinstance(task.what, Mark):
+            if isinstance(task.what, Mark | Play):
                 self._apply([task.what])
             else:
                 task.what()
@@ -198,7 +203,7 @@ class Worker:
         assert store is not None
         return store
 
-    def _apply(self, changes: Sequence[Write | Mark]) -> None:
+    def _apply(self, changes: Sequence[Change]) -> None:
         try:
             self._store.apply(changes)
         except sqlite3.Error as error:
@@ -224,7 +229,7 @@ class Worker:
         except sqlite3.Error as error:
             self._fail(error, [])
 
-    def _fail(self, error: sqlite3.Error, changes: Sequence[Write | Mark]) -> None:
+    def _fail(self, error: sqlite3.Error, changes: Sequence[Change]) -> None:
         """Go on in the process; `changes` are those that the file did not take."""
         if self._path is None or self._spare is not None:
             logger.error("the memory lost %d exchanges: %s", len(changes), error)

@@ -126,8 +126,10 @@ def _action_result(session: Session, message: m.ActionResult) -> None:
 
 async def _save_mark(session: Session, message: m.SaveMark) -> None:
     game = session.game
-    await session.gateway.memory.mark(game.name, game.save, message.save)
-    game.save = message.save
+    written = session.gateway.memory.mark(game.name, game.branch.save, message.save)
+    # In the same step: what is remembered from here on belongs to the new branch.
+    game.branch.save = message.save
+    await written
 
 
 def _ping(session: Session, message: m.Ping) -> str:

@@ -66,11 +66,12 @@ class Hub:
             )
         game = self._gateway.game(start.game)
         if start.save is not None and principal.role == "engine":
-            game.save = start.save
+            game.load(start.save)
+            self._gateway.memory.play(game.name, start.save)
         info = SessionInfo(
             id=secrets.token_hex(16),
             game=game.name,
-            save=game.save,
+            save=game.branch.save,
             client_name=start.client.name,
             client_version=start.client.version,
             engine=start.client.engine,

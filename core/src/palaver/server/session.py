@@ -13,7 +13,7 @@ from palaver.messages import TurnStart
 from palaver.turn.deliver import accepted_message
 
 if TYPE_CHECKING:
-    from palaver.game import Game
+    from palaver.game import Game, Place
     from palaver.gateway import Gateway
     from palaver.server.outbox import Outbox
     from palaver.server.security import Principal
@@ -99,6 +99,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self._limit_bytes = self.gateway.settings.limits.replay_bytes
+        self.game.sessions += 1
 
     def emit(self, head: str, tail: str) -> None:
         """Number a message, keep it for a resume, and send it if there is a connection."""
@@ -148,12 +149,12 @@ class Session:
                 retryable=True,
             )
         turn = self.gateway.make_turn(self.game, request)
-        self.gateway.check_room(self.game, turn)
+        place = self.gateway.join(self.game, turn)
         record = TurnRecord(request, turn, accepted_message(turn))
         self.turns[request.turn] = record
         self._running += 1
         self.emit(*record.accepted)
-        record.task = self._loop.create_task(self._run(record, turn), name=f"turn {turn.id}")
+        record.task = self._loop.create_task(self._run(record, turn, place), name=f"turn {turn.id}")
         record.task.add_done_callback(_look)
 
     def cancel_turn(self, turn: str, heard: str | None) -> None:
@@ -193,11 +194,12 @@ class Session:
             _, late = await asyncio.wait(running, timeout=END_S)
             if late:
                 log.error("%d turns did not give up within %.0f s", len(late), END_S)
+        self.game.sessions -= 1
         self.gateway.session_closed(self.info)
 
-    async def _run(self, record: TurnRecord, turn: Turn) -> None:
+    async def _run(self, record: TurnRecord, turn: Turn, place: Place) -> None:
         try:
-            await self.gateway.run(turn, self.game, _TurnOut(self, record))
+            await self.gateway.run(turn, self.game, place, _TurnOut(self, record))
         finally:
             self._running -= 1
             record.task = None

@@ -12,7 +12,7 @@ from typing import Any
 
 from palaver.chain.backend import GenerateRequest, Sampling
 from palaver.config.models import Tier
-from palaver.game import Npc, Player
+from palaver.game import Branch, Npc, Player
 from palaver.prompt.sections import Message
 from palaver.turn.model import Turn
 from palaver.world.lines import Line
@@ -83,7 +83,7 @@ def make_turn(
     persona = persona or make_persona()
     fields.setdefault("id", "t1")
     fields.setdefault("game", "default")
-    fields.setdefault("save", "main")
+    fields.setdefault("branch", Branch("main"))
     fields.setdefault("npc", Npc("npc", persona.id))
     fields.setdefault("mood", persona.front.mood)
     fields.setdefault("tier_name", "test")

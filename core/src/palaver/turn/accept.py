@@ -52,7 +52,7 @@ def make_turn(world: World, settings: Settings, game: Game, fields: TurnStart) -
     return Turn(
         id=fields.turn,
         game=game.name,
-        save=game.save,
+        branch=game.branch,
         npc=npc,
         player=player,
         persona=persona,
@@ -80,6 +80,7 @@ def unknown_persona(persona: str, world: World) -> ProtocolError:
 
 
 def _player(game: Game, player: str | None) -> Player | None:
+    """Return who speaks; one the engine told nothing of is not kept, however many there are."""
     if player is None:
         return None
-    return game.players.get(player) or game.upsert_player(player)
+    return game.players.get(player) or Player(player)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from palaver.actions import DeclaredAction
     from palaver.config.models import Tier
-    from palaver.game import Npc, Player
+    from palaver.game import Branch, Npc, Player
     from palaver.memory import Exchange
     from palaver.prompt.sections import Prompt
     from palaver.world.persona import Persona
@@ -121,7 +121,7 @@ class Turn:
     Attributes:
         id: The client's id of the turn.
         game: Name of the game.
-        save: The memory branch it belongs to.
+        branch: The branch of the game's memory it belongs to.
         npc: Who is spoken to, with its facts.
         player: Who speaks, or None.
         persona: The NPC's persona, as it was when the turn began.
@@ -155,7 +155,7 @@ class Turn:
 
     id: str
     game: str
-    save: str
+    branch: Branch
     npc: Npc
     player: Player | None
     persona: Persona
@@ -184,6 +184,11 @@ class Turn:
     calls: int = 0
     trace: list[str] = field(default_factory=list)
     result: TurnResult = field(default_factory=TurnResult)
+
+    @property
+    def save(self) -> str:
+        """Name of the branch of memory it belongs to, as it is now."""
+        return self.branch.save
 
     @property
     def counterpart(self) -> str | None:

@@ -91,7 +91,7 @@ def command(
         lang=lang,
         tier=tier,
         game=game,
-        save=f"fresh-{os.urandom(6).hex()}" if fresh else None,
+        save=_save(fresh=fresh, url=url),
         facts=facts(pairs),
     )
     if npc is not None and (say is not None or cue is not None):
@@ -99,3 +99,11 @@ def command(
         once(options, npc, said, trail=trail, as_json=as_json)
     else:
         chat(options, npc, trail=trail)
+
+
+def _save(*, fresh: bool, url: str | None) -> str | None:
+    """Return the branch of memory to talk in: a new one, the usual one, or a server's own."""
+    if fresh:
+        return f"fresh-{os.urandom(6).hex()}"
+    # Not the last one, which may have been a fresh one.
+    return "main" if url is None else None
