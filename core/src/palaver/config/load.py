@@ -132,7 +132,7 @@ def _check_variable(name: str) -> None:
     Others of the same prefix may hold tokens, keys or folders; they are left alone.
 
     Raises:
-        ConfigError: It is, as in `PALAVER_SERVER_PORT`.
+        ConfigError: It is, with `_` where `__` belongs.
     """
     meant = _variables().get(name.replace(NESTING, "_"))
     if meant is not None and meant != name:
