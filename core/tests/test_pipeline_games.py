@@ -198,6 +198,33 @@ async def test_returning_to_a_save(palaver: RunningServer) -> None:
     assert "flowers" not in known
 
 
+async def test_a_save_during_a_line_takes_the_line_along(palaver: RunningServer) -> None:
+    """What is being said while the game is saved belongs to the save, whenever it was heard."""
+    engine = await palaver.ready()
+    gate = asyncio.Event()
+    palaver.backend.replies = [["The key ", gate, "is in the crypt."], "Nnngh."]
+    start = {"type": "turn.start", "turn": "t1", "npc": "vlad", "player": "ada"}
+    await engine.send({**start, "text": "Where is the key?"})
+    await palaver.backend.called()
+    await engine.send({"type": "save.mark", "save": "slot"})
+    await engine.send({"type": "ping", "nonce": "marked"})
+    await engine.until("pong")
+    gate.set()
+    await engine.until("turn.done")
+    assert "in the crypt" in await prompt_for(palaver, engine, "vlad", "ada")
+
+
+async def test_a_restart_goes_on_with_the_last_save(palaver_world: Path) -> None:
+    """An engine that names no save gets the one that the game played last."""
+    async with running_server(palaver_world) as palaver:
+        engine = await palaver.ready()
+        await engine.send({"type": "save.mark", "save": "slot"})
+        await engine.say("vlad", "The king is dead.", turn="t1", player="ada")
+    async with running_server(palaver_world) as palaver:
+        engine = await palaver.ready()
+        assert "The king is dead." in await prompt_for(palaver, engine, "vlad", "ada")
+
+
 # --- what counts as heard -----------------------------------------------------------------------
 
 
