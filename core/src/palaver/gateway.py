@@ -244,6 +244,9 @@ class Gateway:
         try:
             await game.arrive(place)
             arrived = True
+            if place.turn_comes is not None:
+                waited_ms = (time.perf_counter() - turn.accepted_at) * 1000
+                turn.note(f"waited {waited_ms:.0f} ms for the turns before it")
             begun = asyncio.get_running_loop().time()
             await self._pipeline.run(turn, game, sink, begun=begun)
         finally:

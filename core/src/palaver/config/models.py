@@ -160,8 +160,8 @@ class Tier(_Settings):
     )
     first_text_ms: Milliseconds = Field(
         default=1_500,
-        description="By when the player sees the first words, from the turn's acceptance, in "
-        "milliseconds.",
+        description="By when the player sees the first words, in milliseconds; from the turn's "
+        "acceptance, or from when the turns before it with the same NPC and player are over.",
     )
     first_token_ms: Milliseconds | dict[Name, Milliseconds] = Field(
         default=500,
