@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,7 @@ from palaver.world.loader import load_world
 from palaver.world.trust import TrustStore, world_settings
 from palaver.world.watch import WorldStore
 
-__all__ = ["DEFAULT_WORLD", "Located", "locate", "prepare"]
+__all__ = ["DEFAULT_WORLD", "Located", "data_folder", "locate", "prepare", "state_folder"]
 
 log = logging.getLogger("palaver.startup")
 
@@ -87,15 +88,35 @@ def data_folder(located: Located, environ: Mapping[str, str]) -> Path:
     a folder of the user's. `PALAVER_DATA_DIR` names another one.
     """
     named = environ.get("PALAVER_DATA_DIR")
-    own = Path(platformdirs.user_data_dir("palaver")) / "worlds" / located.folder.name
+    own = Path(platformdirs.user_data_dir("palaver")) / "worlds"
     if named:
         folder = Path(named)
-    elif located.shipped or not os.access(located.folder, os.W_OK):
-        folder = own
+    elif located.shipped:
+        folder = own / located.folder.name
+    elif not os.access(located.folder, os.W_OK):
+        folder = own / _label(located.folder)
     else:
         folder = located.folder / "data"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def state_folder(located: Located, environ: Mapping[str, str]) -> Path:
+    """Return a folder of the user's for what is noted about a world, and make it.
+
+    Unlike `data_folder` it is never in the world, so nothing in it came with a stranger's world.
+    """
+    named = environ.get("PALAVER_CONFIG_DIR")
+    base = Path(named) if named else Path(platformdirs.user_state_dir("palaver"))
+    folder = base / "worlds" / _label(located.folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _label(folder: Path) -> str:
+    """Return a name for a world's folder that no other folder has."""
+    digest = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{folder.name}-{digest[:12]}"
 
 
 async def prepare(

@@ -15,7 +15,7 @@ from palaver.testing.fake_vllm_lab import free_port
 from palaver.world.trust import TrustStore
 from palaver_vllm.serve import log as logs
 from palaver_vllm.serve.commands import run_down
-from palaver_vllm.serve.plan import make_plan
+from palaver_vllm.serve.plan import key_names, make_plan, state_folder
 from palaver_vllm.serve.process import call
 from palaver_vllm.serve.state import State, birth, read_states, write_state
 
@@ -113,7 +113,7 @@ def palaver_process(*args: str) -> subprocess.Popen[str]:
 def down(world: Path) -> Iterator[None]:
     """Whatever a test started is taken down at its end."""
     yield
-    run_down(world / "data", None)
+    run_down(state_folder(str(world)), None)
 
 
 def flags(command: list[str]) -> Mapping[str, str]:
@@ -197,7 +197,7 @@ def test_a_server_that_dies_says_why(world: Path) -> None:
     assert "ended with code 1" in done.stderr
     assert "the KV cache is too small" in done.stderr
     assert "max_model_len" in done.stderr.rpartition("What to do:")[2]
-    assert list((world / "data").glob("vllm-*.json")) == []
+    assert read_states(state_folder(str(world))) == []
 
 
 def test_a_server_that_takes_too_long_is_ended(world: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_server_that_takes_too_long_is_ended(world: Path) -> None:
     )
     assert done.exit_code == 1
     assert "was not ready after" in done.stderr
-    assert list((world / "data").glob("vllm-*.json")) == []
+    assert read_states(state_folder(str(world))) == []
 
 
 def test_missing_vllm_says_how_to_get_it(world: Path, tmp_path: Path) -> None:
@@ -233,25 +233,47 @@ def test_foreground_ends_with_ctrl_c(world: Path) -> None:
         lines.append(line)
         if "Stop it with Ctrl-C" in line:
             break
-    (state,) = read_states(world / "data")
+    (state,) = read_states(state_folder(str(world)))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, (lines, out, err)
     assert not state.is_alive()
-    assert read_states(world / "data") == []
+    assert read_states(state_folder(str(world))) == []
 
 
 def test_down_does_not_touch_a_stranger(world: Path) -> None:
     """A process that only has the same number is left alone."""
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        (world / "data").mkdir(exist_ok=True)
         state = State("local", other.pid, "1", "http://127.0.0.1:1", "tiny", "x.log")
-        write_state(world / "data", state)
+        write_state(state_folder(str(world)), state)
         assert "was not running any more" in palaver("vllm", "down", str(world)).stdout
         assert other.poll() is None
     finally:
         other.communicate()
+
+
+def test_a_world_cannot_say_what_was_started_for_it(world: Path) -> None:
+    """A note that came with a world gets no signal sent and no key, trusted or not."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        (world / "data").mkdir(exist_ok=True)
+        born = birth(other.pid) or ""
+        forged = State("local", other.pid, born, "http://127.0.0.1:1", "tiny", "x.log")
+        write_state(world / "data", forged)
+        assert "No server was started" in palaver("vllm", "down", str(world)).stdout
+        assert "No server was started" in palaver("vllm", "status", str(world)).stdout
+        assert other.poll() is None
+        assert birth(other.pid) == born
+    finally:
+        other.communicate()
+    toml = world / "palaver.toml"
+    toml.write_text('[backends.local]\ntype = "vllm"\napi_key_env = "HOME"\n')
+    assert key_names(str(world)) == {}
+    TrustStore().trust(world)
+    assert key_names(str(world)) == {"local": "HOME"}
 
 
 def test_a_process_that_ended_is_not_alive() -> None:

@@ -75,6 +75,6 @@ def down(world: str | None, backend: str | None) -> None:
 def status(world: str | None, as_json: bool) -> None:
     """Show the model servers that were started for WORLD."""
     from palaver_vllm.serve.commands import run_status
-    from palaver_vllm.serve.plan import state_folder
+    from palaver_vllm.serve.plan import key_names, state_folder
 
-    run_status(state_folder(world), as_json=as_json)
+    run_status(state_folder(world), key_names(world), as_json=as_json)

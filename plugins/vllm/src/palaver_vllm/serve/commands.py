@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def run_up(plan: Plan, *, python: str | None, limit_s: float, foreground: bool) 
     """
     for note in plan.notes:
         click.echo(f"note: {note}", err=True)
-    for state in read_states(plan.data_dir, plan.backend):
+    for state in read_states(plan.state_dir, plan.backend):
         if state.is_alive():
             raise ConfigError(
                 f"the server of backend {plan.backend!r} runs already at {state.url}; "
@@ -56,7 +56,7 @@ def run_up(plan: Plan, *, python: str | None, limit_s: float, foreground: bool) 
         # Also on Ctrl-C while it starts: nothing is left behind.
         stop(state)
         process.wait()
-        forget_state(plan.data_dir, state)
+        forget_state(plan.state_dir, state)
         if foreground and isinstance(err, KeyboardInterrupt):
             click.echo("Stopped.")
             return
@@ -118,9 +118,9 @@ def run_down(folder: Path, backend: str | None) -> None:
             click.echo(f"The server of backend {state.backend} was not running any more.")
 
 
-def run_status(folder: Path, *, as_json: bool) -> None:
-    """Show the servers that were started for a world."""
-    rows = [_look(state) for state in read_states(folder)]
+def run_status(folder: Path, key_names: Mapping[str, str], *, as_json: bool) -> None:
+    """Show the servers that were started for a world, asking those that need a key with theirs."""
+    rows = [_look(state, key_names.get(state.backend)) for state in read_states(folder)]
     if as_json:
         print_json(rows)
         return
@@ -133,12 +133,13 @@ def run_status(folder: Path, *, as_json: bool) -> None:
         )
 
 
-def _look(state: State) -> dict[str, Any]:
+def _look(state: State, key_name: str | None) -> dict[str, Any]:
     condition = "gone"
     models: list[str] = []
     if state.is_alive():
         condition = "ready" if call(state.url, "/health")[0] == 200 else "starting"
-        status, answer = call(state.url, "/v1/models", key=os.environ.get(state.key_env))
+        key = os.environ.get(key_name) if key_name else None
+        status, answer = call(state.url, "/v1/models", key=key)
         if status == 200 and isinstance(answer, dict):
             models = [str(card.get("id")) for card in answer.get("data", [])]
     return {

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from palaver import startup
 from palaver.config.load import parse_backend
 from palaver.errors import ConfigError
 from palaver.plugins import make_plugin_manager
-from palaver.startup import data_folder, locate
+from palaver.startup import locate
 from palaver.world.loader import load_world
 from palaver.world.manifest import AdapterManifest
 from palaver.world.trust import TrustStore, world_settings
 from palaver_vllm.config import ServeSettings, VllmSettings
 
-__all__ = ["Plan", "make_plan", "state_folder"]
+__all__ = ["Plan", "key_names", "make_plan", "state_folder"]
 
 DEFAULT_BACKEND = "local"
 """The shipped tiers ask for a backend of this name."""
@@ -43,8 +44,7 @@ class Plan:
         environ: What is set besides the environment of this process.
         adapters: Manifests that fit the base model.
         left_out: Manifests that do not.
-        data_dir: Folder for log and state.
-        key_env: Variable that holds the server's key, or an empty text.
+        state_dir: Folder for log and state.
         notes: What whoever starts it should know.
     """
 
@@ -57,8 +57,7 @@ class Plan:
     environ: Mapping[str, str]
     adapters: Sequence[AdapterManifest]
     left_out: Sequence[AdapterManifest]
-    data_dir: Path
-    key_env: str = ""
+    state_dir: Path
     notes: Sequence[str] = field(default=())
 
     @property
@@ -69,8 +68,23 @@ class Plan:
 
 
 def state_folder(world: str | None) -> Path:
-    """Return the folder for log and state of a world's servers."""
-    return data_folder(locate(world, make_plugin_manager(world_plugins=None)), os.environ)
+    """Return the folder for log and state of a world's servers; it is not in the world."""
+    return startup.state_folder(locate(world, make_plugin_manager(world_plugins=None)), os.environ)
+
+
+def key_names(world: str | None) -> dict[str, str]:
+    """Return the variables that hold the keys of a world's servers, by backend.
+
+    A world that is not trusted has none: nobody shall name one that is sent somewhere.
+
+    Raises:
+        ConfigError: Its settings cannot be read.
+    """
+    located = locate(world, make_plugin_manager(world_plugins=None))
+    trusted = located.shipped or TrustStore().is_trusted(located.folder)
+    settings, _ = world_settings(located.folder, trusted=trusted, environ=os.environ)
+    names = {name: table.get("api_key_env") for name, table in settings.backends.items()}
+    return {name: key for name, key in names.items() if isinstance(key, str)}
 
 
 def make_plan(
@@ -132,8 +146,7 @@ def make_plan(
         environ=environ,
         adapters=fitting,
         left_out=[one for one in snapshot.adapters.values() if one.base not in known_as],
-        data_dir=data_folder(located, os.environ),
-        key_env=own.api_key_env or "",
+        state_dir=startup.state_folder(located, os.environ),
         notes=notes,
     )
 

@@ -102,7 +102,7 @@ def start(plan: Plan, python: str) -> tuple[subprocess.Popen[bytes], State]:
         ConfigError: It cannot be started.
     """
     _check(plan, python)
-    log = plan.data_dir / f"vllm-{plan.backend}.log"
+    log = plan.state_dir / f"vllm-{plan.backend}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
             [python, *plan.command],
@@ -110,7 +110,7 @@ def start(plan: Plan, python: str) -> tuple[subprocess.Popen[bytes], State]:
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, **plan.environ},
-            cwd=plan.data_dir,
+            cwd=plan.state_dir,
             # A group of its own: Ctrl-C is ours to handle, and its workers end with it.
             start_new_session=True,
         )
@@ -121,9 +121,8 @@ def start(plan: Plan, python: str) -> tuple[subprocess.Popen[bytes], State]:
         url=plan.url,
         model=plan.served,
         log=str(log),
-        key_env=plan.key_env,
     )
-    write_state(plan.data_dir, state)
+    write_state(plan.state_dir, state)
     return process, state
 
 

@@ -1,4 +1,8 @@
-"""Which servers were started for a world, kept in its data folder."""
+"""Which servers were started for a world, kept in a folder of the user's.
+
+Never in the world: what is noted here is asked with a key and sent signals, and a world may come
+from a stranger.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,6 @@ class State:
         url: Where it listens.
         model: Name under which its base model is served.
         log: Its log file.
-        key_env: Variable that holds its key, or an empty text.
     """
 
     backend: str
@@ -35,7 +38,6 @@ class State:
     url: str
     model: str
     log: str
-    key_env: str = ""
 
     def is_alive(self) -> bool:
         """Whether that very process still runs."""
@@ -86,7 +88,7 @@ def read_states(folder: Path, backend: str | None = None) -> list[State]:
     """Return the servers that were started for a world, running or not.
 
     Args:
-        folder: The world's data folder.
+        folder: The folder of the world's servers.
         backend: Only that of this backend; None returns all.
     """
     found = []
