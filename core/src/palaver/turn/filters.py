@@ -13,6 +13,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from palaver.hookcalls import within
@@ -29,7 +30,14 @@ log = logging.getLogger("palaver.plugins")
 
 def is_async(candidate: Filter | AsyncFilter) -> bool:
     """Return whether a filter has to wait."""
-    return inspect.iscoroutinefunction(candidate.feed)
+    feed = candidate.feed
+    # Looked up once for each function: it is asked for every filter of every attempt.
+    return _is_async(getattr(feed, "__func__", feed))
+
+
+@lru_cache(maxsize=256)
+def _is_async(function: Callable[..., object]) -> bool:
+    return inspect.iscoroutinefunction(function)
 
 
 class FilterChain:

@@ -55,6 +55,8 @@ class Pipeline:
         self._memory = memory
         self._hook_s = settings.limits.hook_ms / 1000
         self._received = resolve(manager, "palaver_turn_received")
+        # The core's own implementation does not need them.
+        self._variables_first = len(self._received) > 1
         self._context = resolve(manager, "palaver_build_context")
         self._prompt = resolve(manager, "palaver_prompt")
         self._route = tuple(reversed(resolve(manager, "palaver_route")))
@@ -103,10 +105,12 @@ class Pipeline:
 
     async def _steps(self, turn: Turn, game: Game, runner: ChainRunner, begun: float) -> None:
         # The first hook wants the facts too; intent and mood in them are still to come.
-        turn.variables = build_variables(turn, game)
+        if self._variables_first:
+            turn.variables = build_variables(turn, game)
         await receive(turn, self._received, self._hook_s)
         self._set_limits(turn, begun)
         if turn.refused is not None:
+            turn.variables = build_variables(turn, game)
             await runner.last_words(f"refused: {turn.refused}")
             return
         await build_context(turn, game, self._memory, self._context, self._hook_s)

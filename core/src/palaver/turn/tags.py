@@ -46,7 +46,7 @@ class TagFilter:
     ) -> None:
         self._turn = turn
         self._actions = actions
-        self._emotions = {name.lower() for name in (*EMOTIONS, *emotions)}
+        self._own_emotions = emotions
         self._held = ""
         self._skipping = False
         """Whether the rest of a tag that was too long is still to come."""
@@ -131,7 +131,8 @@ class TagFilter:
     def _feel(self, inner: str) -> Event | None:
         match = _FEEL.match(inner)
         name = (match[1] or "").lower() if match else ""
-        if not match or name not in self._emotions:
+        own = (one.lower() for one in self._own_emotions)
+        if not match or (name not in EMOTIONS and name not in own):
             self._turn.note(f"an unknown emotion was dropped: {inner[:60]!r}")
             return None
         return Emotion(name, min(1.0, float(match[2])) if match[2] else 1.0)
