@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from palaver.errors import TrustError
+from palaver.chain.backend import BackendSettings, BackendType
+from palaver.errors import ConfigError, TrustError
+from palaver.server.security import check_binding
+from palaver.testing.scripted import ScriptedBackend
 from palaver.world.trust import TrustStore, restrict_untrusted, world_hash, world_settings
 
 
@@ -92,6 +95,9 @@ def test_a_broken_list_is_an_error(world: Path, store: TrustStore) -> None:
         ({"type": "vllm", "url": "http://127.0.0.1", "api_key_env": "HOME"}, False),
         ({"type": "vllm", "extra": {"deep": ["http://evil.example"]}}, False),
         ({"type": "other", "host": "evil.example:8000"}, False),
+        ({"type": "foo", "server": "evil.example:80"}, False),
+        ({"type": "foo", "server": "[2001:db8::1]:80/v1"}, False),
+        ({"type": "foo", "server": "127.0.0.1:80"}, True),
         ({"type": "other", "host": "127.0.0.1:8000", "urls": ["localhost:1", "[::1]:2"]}, True),
     ],
     ids=[
@@ -105,6 +111,9 @@ def test_a_broken_list_is_an_error(world: Path, store: TrustStore) -> None:
         "key",
         "nested",
         "host",
+        "unknown key",
+        "unknown key, number",
+        "unknown key, here",
         "here",
     ],
 )
@@ -113,6 +122,63 @@ def test_addresses_and_keys_need_trust(table: dict[str, Any], kept: bool) -> Non
     left, notes = restrict_untrusted({"backends": {"local": table}})
     assert ("local" in left["backends"]) is kept
     assert bool(notes) is not kept
+
+
+def kind(name: str, *, addresses: frozenset[str] | None, instant: bool = False) -> BackendType:
+    """Return a backend type."""
+    create = lambda name, settings, context: ScriptedBackend(name)  # noqa: E731  # never called
+    return BackendType(name, BackendSettings, create, instant=instant, addresses=addresses)
+
+
+@pytest.mark.parametrize(
+    ("type_", "table", "kept"),
+    [
+        (kind("foo", addresses=None), {}, False),
+        (kind("foo", addresses=None, instant=True), {}, True),
+        (kind("foo", addresses=frozenset()), {"model": "qwen:7"}, True),
+        (kind("foo", addresses=frozenset()), {"more": ["http://evil.example"]}, False),
+        (kind("foo", addresses=frozenset({"server"})), {"server": "evil.example"}, False),
+        (kind("foo", addresses=frozenset({"server"})), {"server": {"a": "evil.example"}}, False),
+        (kind("foo", addresses=frozenset({"server"})), {"server": "localhost:80"}, True),
+    ],
+)
+def test_types_declare_their_addresses(
+    type_: BackendType, table: dict[str, Any], kept: bool
+) -> None:
+    """A type that does not say what it talks to is not used by an untrusted world."""
+    left, _ = restrict_untrusted({"backends": {"a": {"type": "foo", **table}}}, {"foo": type_})
+    assert ("a" in left["backends"]) is kept
+
+
+def test_a_strangers_token_lets_nobody_in(world: Path) -> None:
+    """Where other machines can reach the server, only tokens of whoever runs it count."""
+    (world / "palaver.toml").write_text(
+        f'[[server.tokens]]\nrole = "engine"\nsha256 = "{"0" * 64}"\n'
+    )
+    here, _ = world_settings(world, trusted=False)
+    assert len(here.server.tokens) == 1
+    for host in ("0.0.0.0", "::"):
+        reached, notes = world_settings(world, trusted=False, overrides={"server.host": host})
+        assert reached.server.tokens == []
+        assert "tokens" in notes[0]
+        with pytest.raises(ConfigError, match="once it is trusted"):
+            check_binding(reached.server)
+    own = {"PALAVER_SERVER__TOKENS": f'[{{role = "engine", sha256 = "{"1" * 64}"}}]'}
+    mine, _ = world_settings(
+        world, trusted=False, environ=own, overrides={"server.host": "0.0.0.0"}
+    )
+    assert [token.sha256 for token in mine.server.tokens] == ["1" * 64]
+    for overrides in ({"server.host": "0.0.0.0"}, {"server.host": "::1"}):
+        trusted, _ = world_settings(world, trusted=True, overrides=overrides)
+        assert len(trusted.server.tokens) == 1
+
+
+def test_an_untrusted_world_blocks_no_plugins(world: Path) -> None:
+    """A stranger does not switch off what the operator installed."""
+    (world / "palaver.toml").write_text('[plugins]\nblock = ["moderation"]\n')
+    settings, notes = world_settings(world, trusted=False)
+    assert settings.plugins == {}
+    assert notes == ["[plugins] block is left out"]
 
 
 def test_an_untrusted_world_opens_no_door(world: Path) -> None:

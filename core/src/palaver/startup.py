@@ -143,13 +143,18 @@ async def prepare(
     """
     environ = os.environ if environ is None else environ
     trust = trust or TrustStore()
+    backend_types = tuple(backend_types)
     # Only to find example worlds by their names: the world says which plugins it blocks.
     first = make_plugin_manager(environ=environ, quiet=True)
     located = locate(world, first)
     trusted = located.shipped or trust.is_trusted(located.folder)
     file = located.folder / TOML
     settings, left_out = world_settings(
-        located.folder, trusted=trusted, environ=environ, overrides=overrides
+        located.folder,
+        trusted=trusted,
+        environ=environ,
+        overrides=overrides,
+        types={**first.backend_types, **{kind.name: kind for kind in backend_types}},
     )
     notes: list[str] = []
     if not trusted:

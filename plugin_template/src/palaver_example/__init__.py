@@ -20,6 +20,8 @@ def palaver_register_backends(register: Callable[[BackendType], None]) -> None:
             settings=ExampleSettings,
             create=lambda name, settings, context: ExampleBackend(name, settings),
             summary="answers in rhyme",
+            # Names of settings that are addresses; it talks to no other machine.
+            addresses=frozenset(),
         )
     )
 

@@ -210,6 +210,10 @@ class BackendType:
         detect: Looks for a server of this type on this machine and returns the settings for it,
             or None. Called once on start where no backend is configured, under a time limit.
         summary: One line for `palaver plugins`.
+        addresses: Names of the settings that say which machine it talks to; empty for a type that
+            talks to none. A world that is not trusted may only name this machine there. None, for
+            a type that does not say, leaves its backends out of such a world, but for instant
+            ones.
     """
 
     name: str
@@ -218,3 +222,4 @@ class BackendType:
     instant: bool = False
     detect: Callable[[], Any] | None = None
     summary: str = ""
+    addresses: frozenset[str] | None = None

@@ -48,7 +48,7 @@ def find_problems(
             message = f"{key}{one.problem}"
             problems.append(Problem(Path(one.file or toml), one.line, "error", message))
         settings = load_settings(None)
-    plugins = _plugins(located, settings, problems)
+    plugins = _plugins(located, settings, problems, first)
     snapshot = load_world(folder, plugins.template_folders, trusted=located.shipped)
     problems += check_world(snapshot, settings, plugins.backend_types)
     lines = sum(len(found) for found in snapshot.lines.values())
@@ -62,14 +62,16 @@ def find_problems(
     return folder, problems, counts
 
 
-def _plugins(located: Located, settings: Settings, problems: list[Problem]) -> Plugins:
+def _plugins(
+    located: Located, settings: Settings, problems: list[Problem], first: Plugins
+) -> Plugins:
     """Load the plugins the world would run with, and report those that fail."""
     folder = located.folder
     store = TrustStore()
     trusted = located.shipped or store.is_trusted(folder)
     if not trusted:
         try:
-            _, wants = world_settings(folder, trusted=False)
+            _, wants = world_settings(folder, trusted=False, types=first.backend_types)
         except ConfigError:
             wants = []  # It is reported already.
         if any((folder / "plugins").glob("*.py")):
@@ -88,7 +90,7 @@ def _plugins(located: Located, settings: Settings, problems: list[Problem]) -> P
             )
     plugins = make_plugin_manager(
         world_plugins=folder / "plugins" if trusted else None,
-        block=settings.plugins.get("block", []),
+        block=settings.plugins.get("block", []) if trusted else [],
     )
     problems.extend(
         Problem(Path(info.source), None, "error", info.problem)

@@ -91,9 +91,11 @@ def command(world: Path, show: bool, revoke: bool, yes: bool, as_json: bool) -> 
 
 
 def _wants(world: Path, store: TrustStore) -> Wants:
+    from palaver.plugins import make_plugin_manager
     from palaver.world.trust import world_settings
 
-    _, wanted = world_settings(world, trusted=False)
+    types = make_plugin_manager(quiet=True).backend_types
+    _, wanted = world_settings(world, trusted=False, types=types)
     return Wants(
         world=str(world.resolve()),
         trusted=store.is_trusted(world),

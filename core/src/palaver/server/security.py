@@ -123,7 +123,8 @@ def check_binding(settings: Server) -> None:
         return
     raise ConfigError(
         f"{settings.host!r} can be reached from other machines, and nobody has to show a token. "
-        "Add a [[server.tokens]] entry, or listen on 127.0.0.1",
+        "Add a [[server.tokens]] entry (those of a world count once it is trusted), or listen on "
+        "127.0.0.1",
         key="server.host",
     )
 

@@ -201,4 +201,4 @@ def scripted_type(
         made.settings = settings
         return made
 
-    return BackendType(name, ScriptedSettings, create, instant=instant)
+    return BackendType(name, ScriptedSettings, create, instant=instant, addresses=frozenset())

@@ -13,9 +13,10 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -24,10 +25,14 @@ from palaver.config.load import load_settings
 from palaver.config.models import Settings
 from palaver.errors import TrustError
 
+if TYPE_CHECKING:
+    from palaver.chain.backend import BackendType
+
 __all__ = ["TrustStore", "restrict_untrusted", "world_hash", "world_settings"]
 
 _ADDRESSES = {"url", "urls", "base_url", "address", "addresses", "endpoint", "host", "hosts"}
 """Settings of backends that name a machine, with or without a scheme."""
+_HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):[0-9]{1,5}(/.*)?")
 
 
 def trusted_files(folder: Path) -> list[Path]:
@@ -120,6 +125,7 @@ def world_settings(
     trusted: bool,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    types: Mapping[str, BackendType] | None = None,
 ) -> tuple[Settings, list[str]]:
     """Read the settings of a world, as far as it may have them.
 
@@ -128,6 +134,7 @@ def world_settings(
         trusted: Whether its owner trusts it.
         environ: Variables that hold settings, see `load_settings`.
         overrides: Settings by dotted key, from flags.
+        types: Backend types by name; see `restrict_untrusted`.
 
     Returns:
         The settings, and a line for each thing that was left out for want of trust.
@@ -135,29 +142,47 @@ def world_settings(
     Raises:
         ConfigError: A setting cannot be used.
     """
+    file = folder / "palaver.toml"
+    given = file if file.is_file() else None
+    if trusted:
+        return load_settings(given, environ=environ, overrides=overrides), []
     left_out: list[str] = []
 
     def restrict(table: dict[str, Any]) -> dict[str, Any]:
-        if trusted:
-            return table
-        table, notes = restrict_untrusted(table)
+        table, notes = restrict_untrusted(table, types)
         left_out.extend(notes)
         return table
 
-    file = folder / "palaver.toml"
-    settings = load_settings(
-        file if file.is_file() else None, environ=environ, overrides=overrides, restrict=restrict
-    )
+    def without_tokens(table: dict[str, Any]) -> dict[str, Any]:
+        table, _ = restrict_untrusted(table, types)
+        if isinstance(table.get("server"), Mapping):
+            table["server"] = {k: v for k, v in table["server"].items() if k != "tokens"}
+        return table
+
+    settings = load_settings(given, environ=environ, overrides=overrides, restrict=restrict)
+    host = settings.server.host
+    if settings.server.tokens and not _is_local(f"[{host}]" if host.count(":") > 1 else host):
+        # Whoever made the world may know its tokens; here they would let them in from anywhere.
+        tokens = settings.server.tokens
+        settings = load_settings(
+            given, environ=environ, overrides=overrides, restrict=without_tokens
+        )
+        if settings.server.tokens != tokens:
+            left_out.append("[server] tokens is left out, as other machines can reach this one")
     return settings, left_out
 
 
-def restrict_untrusted(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def restrict_untrusted(
+    table: Mapping[str, Any], types: Mapping[str, BackendType] | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Leave out what the file of an untrusted world may not say.
 
-    Tokens are kept: they only make the world harder to reach.
+    Tokens are kept: on this machine they only make the world harder to reach.
 
     Args:
         table: Its `palaver.toml`, parsed but not checked.
+        types: Backend types by name, which say which of their settings are addresses; without
+            them whatever looks like an address is taken for one.
 
     Returns:
         What is left of it, and a line for each thing that was left out.
@@ -167,7 +192,7 @@ def restrict_untrusted(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
     if isinstance(table.get("backends"), Mapping):
         left["backends"] = {}
         for name, backend in table["backends"].items():
-            reason = _reason(backend) if isinstance(backend, Mapping) else None
+            reason = _reason(backend, types or {}) if isinstance(backend, Mapping) else None
             if reason is None:
                 left["backends"][name] = backend
             else:
@@ -183,17 +208,28 @@ def restrict_untrusted(table: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
 _HARMFUL = {
     "server": frozenset({"host", "hosts", "origins", "tls_cert", "tls_key"}),
     "memory": frozenset({"path"}),
+    "plugins": frozenset({"block"}),
 }
-"""Settings that open doors, or write where they like."""
+"""Settings that open doors, write where they like, or switch off what keeps watch."""
 
 
-def _reason(table: Mapping[str, Any]) -> str | None:
+def _reason(table: Mapping[str, Any], types: Mapping[str, BackendType]) -> str | None:
     """Return why a backend's table needs trust, or None."""
+    kind = types.get(str(table.get("type")))
+    if kind is not None and kind.addresses is None and not kind.instant:
+        return f"the type {kind.name!r} does not say which of its settings are addresses"
+    declared = frozenset() if kind is None or kind.addresses is None else kind.addresses
     for key, value in _flat(table):
         last = key.rsplit(".", 1)[-1]
         if last.endswith("_env"):
             return f"it uses the key in the variable {value!r}"
-        if isinstance(value, str) and (last in _ADDRESSES or "://" in value):
+        if isinstance(value, str) and (
+            last in _ADDRESSES
+            or key.split(".", 1)[0] in declared
+            or "://" in value
+            # A type that knows its addresses may have `model = "qwen:7"`.
+            or (kind is None and _HOST_AND_PORT.fullmatch(value))
+        ):
             if not _is_local(value):
                 return f"{value!r} is not on this machine"
         if last in ("provider", "command", "python", "serve"):

@@ -46,6 +46,7 @@ def palaver_register_backends(register: Callable[[BackendType], None]) -> None:
             _create,
             detect=_detect,
             summary="Streams from vLLM servers, with a LoRA adapter for each NPC type.",
+            addresses=frozenset({"url", "urls"}),
         )
     )
 

@@ -115,7 +115,9 @@ def make_plan(
     trusted = located.shipped or TrustStore().is_trusted(located.folder)
     file = located.folder / "palaver.toml"
     # Arguments for a server can make it run code, so they need trust like plugins do.
-    settings, left_out = world_settings(located.folder, trusted=trusted, environ=os.environ)
+    settings, left_out = world_settings(
+        located.folder, trusted=trusted, environ=os.environ, types=plugins.backend_types
+    )
     notes = [f"{line}; `palaver trust {located.folder}` allows it" for line in left_out]
     tables = {n: t for n, t in settings.backends.items() if t.get("type") == "vllm"}
     name = backend or _only(tables, file)
