@@ -45,6 +45,16 @@ def test_order_is_that_of_registration() -> None:
     assert [call(turn=None) for call in calls] == [3, 2, 4, 1]
 
 
+def test_palavers_own_hooks_come_first() -> None:
+    """No plugin sees a turn or a reply before the core, whatever it marks and when it came."""
+    made = manager(context(1, tryfirst=True))
+    core = context("core")
+    made.register(SimpleNamespace(palaver_build_context=core), "palaver")
+    made.register(SimpleNamespace(palaver_build_context=context(2, tryfirst=True)), "late")
+    calls = resolve(made, "palaver_build_context")
+    assert calls[0](turn=None) == "core"
+
+
 def test_a_failing_plugin_is_named_and_the_rest_goes_on() -> None:
     """The turn's trace names it."""
     calls = resolve(manager(context(ValueError("no")), context({"a": 1})), "palaver_build_context")

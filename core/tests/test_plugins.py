@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from palaver import hookspecs
+from palaver.hookcalls import resolve
 from palaver.plugins import GROUP, PluginInfo, Plugins, make_plugin_manager
 
 IMPORTS = """
@@ -238,3 +239,15 @@ def test_specs_say_all(install: Install) -> None:
         source += f"\n@hookimpl\ndef {name}({arguments}): ...\n"
     install("all", source)
     assert sorted(info(load("all"), "all").hooks) == sorted(specs)
+
+
+def test_the_core_is_always_there(install: Install, tmp_path: Path) -> None:
+    """Nobody blocks Palaver's own hooks, and no plugin or file of a world takes their name."""
+    install("palaver", BACKENDS.format(names=["echo"]))
+    (tmp_path / "palaver.py").write_text(IMPORTS + BACKENDS.format(names=["other"]))
+    plugins = load("palaver", block=["palaver"], world_plugins=tmp_path)
+    calls = resolve(plugins.manager, "palaver_filter")
+    assert [call.plugin for call in calls] == ["palaver"]
+    assert plugins.backend_types == {}
+    assert len(plugins.problems) == 2
+    assert all("another plugin is named 'palaver'" in problem for problem in plugins.problems)

@@ -16,10 +16,12 @@ from typing import Any
 
 import pluggy
 
-__all__ = ["HookCall", "call_async", "call_sync", "failed", "resolve", "within"]
+__all__ = ["CORE", "HookCall", "call_async", "call_sync", "failed", "resolve", "within"]
 
 log = logging.getLogger("palaver.plugins")
 
+CORE = "palaver"
+"""Name under which Palaver's own implementations are registered; no plugin has it."""
 TRACE = "PALAVER_TRACE_HOOKS"
 """Environment variable: with `1`, every call of a plugin is logged with its result."""
 
@@ -51,11 +53,14 @@ class HookCall:
 def resolve(manager: pluggy.PluginManager, hook: str) -> tuple[HookCall, ...]:
     """Return the implementations of a hook in the order they are called.
 
-    First those marked `tryfirst`, then the rest in the order of registration, last `trylast`.
+    First Palaver's own, then those marked `tryfirst`, then the rest in the order of registration,
+    last `trylast`.
     """
     impls = getattr(manager.hook, hook).get_hookimpls()
     traced = os.environ.get(TRACE) == "1"
-    order = sorted(impls, key=lambda impl: (not impl.tryfirst, impl.trylast))
+    order = sorted(
+        impls, key=lambda impl: (impl.plugin_name != CORE, not impl.tryfirst, impl.trylast)
+    )
     return tuple(
         HookCall(
             hook,

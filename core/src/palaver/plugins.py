@@ -20,7 +20,7 @@ import pluggy
 from palaver import hookspecs
 from palaver._version import __version__
 from palaver.errors import PluginError
-from palaver.hookcalls import HookCall, resolve
+from palaver.hookcalls import CORE, HookCall, resolve
 from palaver.plugin_files import hook_problem, import_file, in_words
 
 if TYPE_CHECKING:
@@ -183,11 +183,11 @@ def make_plugin_manager(
     environ: Mapping[str, str] | None = None,
     quiet: bool = False,
 ) -> Plugins:
-    """Load the plugins.
+    """Load the plugins, after Palaver's own hooks.
 
     Args:
         world_plugins: The `plugins` folder of a trusted world, or None.
-        block: Names that are not loaded.
+        block: Names that are not loaded; Palaver's own hooks cannot be left out.
         environ: The environment; the process's by default. `PALAVER_PLUGINS` limits which
             packages load.
         quiet: Whether to log nothing of plugins that fail, because they will be loaded again.
@@ -198,11 +198,15 @@ def make_plugin_manager(
             return make_plugin_manager(world_plugins=world_plugins, block=block, environ=environ)
         finally:
             log.disabled = disabled
+    from palaver import builtin  # It needs the turn, and the turn needs what is here.
+
     environ = os.environ if environ is None else environ
     manager = pluggy.PluginManager("palaver")
     manager.add_hookspecs(hookspecs)
+    manager.register(builtin, CORE)
     for name in block:
-        manager.set_blocked(name)
+        if name != CORE:
+            manager.set_blocked(name)
     plugins = Plugins(manager)
     only = environ.get(ONLY)
     wanted = None if only is None else {name.strip() for name in only.split(",") if name.strip()}

@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from palaver import builtin
 from palaver.chain.backend import Backend, BackendContext, BackendSettings, BackendType
 from palaver.config.load import parse_backend
 from palaver.config.models import Settings
@@ -172,7 +172,6 @@ async def prepare(
         block=settings.plugins.get("block", []),
         environ=environ,
     )
-    plugins.manager.register(builtin, "palaver")
     types = {kind.name: kind for kind in (*plugins.backend_types.values(), *backend_types)}
     snapshot = await asyncio.to_thread(
         load_world, located.folder, plugins.template_folders, trusted=trusted
@@ -182,7 +181,7 @@ async def prepare(
     context = BackendContext(
         folder, lambda: worlds.current.adapters, log.info, lambda: worlds.current
     )
-    backends = _backends(settings, types, context, file)
+    backends = _backends(settings, types, context, file, notes)
     if settings.server.detect and all(kind.instant for _, kind in backends.values()):
         backends.update(await _detect(types, context, notes))
     memory = SqliteMemory(
@@ -204,8 +203,15 @@ def _backends(
     types: Mapping[str, BackendType],
     context: BackendContext,
     file: Path,
+    notes: list[str],
 ) -> dict[str, tuple[Backend, BackendType]]:
-    """Make the configured backends; the instant ones are there without being configured."""
+    """Make the configured backends; the instant ones are there without being configured.
+
+    One whose type breaks is noted, and everything goes on without it.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
     backends: dict[str, tuple[Backend, BackendType]] = {}
     for name, table in settings.backends.items():
         wanted = table.get("type")
@@ -218,13 +224,31 @@ def _backends(
                 file=file,
                 key=f"backends.{name}.type",
             )
-        parsed = parse_backend(name, table, kind, file=file)
-        backends[name] = (kind.create(name, parsed, context), kind)
+        with _guarded(name, kind, notes):
+            parsed = parse_backend(name, table, kind, file=file)
+            backends[name] = (kind.create(name, parsed, context), kind)
     for kind in types.values():
-        if kind.instant and kind.name not in backends:
-            parsed = kind.settings(type=kind.name)
-            backends[kind.name] = (kind.create(kind.name, parsed, context), kind)
+        if kind.instant and kind.name not in settings.backends:
+            with _guarded(kind.name, kind, notes):
+                # Not `parse_backend`: nobody wrote a table that could be at fault.
+                parsed = kind.settings(type=kind.name)
+                backends[kind.name] = (kind.create(kind.name, parsed, context), kind)
     return backends
+
+
+@contextmanager
+def _guarded(name: str, kind: BackendType, notes: list[str]) -> Iterator[None]:
+    """Go on without a backend that a plugin's code fails to make."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as err:
+        log.exception("the backend type %s could not make the backend %s", kind.name, name)
+        notes.append(
+            f"the backend {name!r} is left out: its type {kind.name!r} failed with {err!r:.200}; "
+            "tell the plugin's author, or block the plugin"
+        )
 
 
 async def _detect(
@@ -240,7 +264,12 @@ async def _detect(
         except Exception as err:
             log.debug("looking for %s: %r", kind.name, err)
             continue
-        if found is not None:
+        if found is None:
+            continue
+        made: dict[str, tuple[Backend, BackendType]] = {}
+        with _guarded(DETECTED, kind, notes):
+            made[DETECTED] = (kind.create(DETECTED, found, context), kind)
+        if made:
             notes.append(f"found a {kind.name} server on this machine; it is used as {DETECTED!r}")
-            return {DETECTED: (kind.create(DETECTED, found, context), kind)}
+            return made
     return {}

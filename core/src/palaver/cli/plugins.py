@@ -93,7 +93,8 @@ def _load(world: str | None) -> Plugins:
     trusted = located.shipped or trust.is_trusted(located.folder)
     folder = located.folder / "plugins"
     plugins = make_plugin_manager(
-        world_plugins=folder if trusted else None, block=settings.plugins.get("block", [])
+        world_plugins=folder if trusted else None,
+        block=settings.plugins.get("block", []) if trusted else [],
     )
     if not trusted:
         # Whoever has just written one wonders where it is.
