@@ -16,6 +16,7 @@ from palaver.game import Npc
 from palaver.memory import Exchange
 from palaver.testing.turns import make_persona, make_request, make_turn, make_world
 from palaver.turn.model import Turn
+from palaver.world.conditions import compile_condition
 from palaver.world.lines import Line
 from palaver.world.persona import Persona
 from palaver.world.world import World
@@ -24,6 +25,8 @@ from palaver_static.backend import StaticBackend
 from palaver_static.config import StaticSettings
 
 VAMPIRE = make_persona("vampire", mood="neutral")
+TOO_MUCH = " and ".join(["range(1000)|sort|sum > 1"] * 30)
+"""A condition that is within its length, but not within its steps."""
 
 
 def line(
@@ -351,3 +354,34 @@ def test_speed(backend: StaticBackend) -> None:
     times.sort()
     # Measured: 7; the machines of others are slower, and busy.
     assert times[len(times) // 2] < 100e-6
+
+
+def test_conditions_share_a_budget(backend: StaticBackend, reports: list[str]) -> None:
+    """However many lines have conditions that do too much, a choice stays quick."""
+    bomb = TOO_MUCH
+    lines = [
+        line(f"b{n}", "greeting", when=compile_condition(bomb, file=Path("a.csv"), line=n))
+        for n in range(300)
+    ]
+    turn = turn_in(world_of(*lines, line("plain", "greeting")))
+    begun = time.perf_counter()
+    assert backend.pick(turn).id == "plain"
+    assert time.perf_counter() - begun < 0.3
+    assert 1 <= len(reports) <= 4
+    assert "not all lines were looked at" in " ".join(turn.trace)
+
+
+def test_a_condition_that_did_too_much_is_retired(
+    backend: StaticBackend, reports: list[str]
+) -> None:
+    """It is told once, not looked at again, and those after it have their turn."""
+    bomb = compile_condition(TOO_MUCH, file=Path("a"), line=1)
+    good = compile_condition("range(99)|sum > 1", file=Path("a"), line=2)
+    turn = turn_in(
+        world_of(line("bad", "greeting", when=bomb), line("good", "greeting", when=good))
+    )
+    assert picks(backend, turn, 3) == ["good", "good", "good"]
+    assert bomb.retired
+    assert not good.retired
+    assert len(reports) == 1
+    assert bomb(turn.variables) is False

@@ -49,9 +49,11 @@ class Condition:
         file: Where.
         line: Where in it, from 1.
         references: The names it uses.
+        retired: Whether it once did too much; it counts as not met from then on, until the world
+            is read anew.
     """
 
-    __slots__ = ("_failed", "_run", "file", "line", "references", "source")
+    __slots__ = ("_failed", "_run", "file", "line", "references", "retired", "source")
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class Condition:
         self.source, self.file, self.line, self.references = source, file, line, names
         self._run = run
         self._failed = False
+        self.retired = False
 
     def __call__(self, variables: Mapping[str, Any]) -> bool:
         """Return whether the condition holds.
@@ -71,6 +74,8 @@ class Condition:
         One that fails does not hold, and is logged the first time: an NPC must not fall silent
         because a fact has an odd value.
         """
+        if self.retired:
+            return False
         try:
             return self.evaluate(variables)
         except TemplateError as err:
@@ -79,14 +84,21 @@ class Condition:
                 log.warning("%s; the condition %r counts as not met", err, self.source)
             return False
 
-    def evaluate(self, variables: Mapping[str, Any]) -> bool:
+    def evaluate(self, variables: Mapping[str, Any], shared: Budget | None = None) -> bool:
         """Return whether the condition holds.
+
+        Args:
+            variables: The turn's variables.
+            shared: What all conditions that are looked at for one line to say may do together;
+                what this one does comes off it.
 
         Raises:
             TemplateError: It failed or did too much.
         """
         env = _environment()
-        token = BUDGET.set(Budget(_STEPS))
+        given = _STEPS if shared is None else max(0, min(_STEPS, shared.steps))
+        budget = Budget(given)
+        token = BUDGET.set(budget)
         try:
             context = env.context_class(env, variables, None, {})  # type: ignore[arg-type]  # only read
             for _ in self._run(context):
@@ -94,9 +106,13 @@ class Condition:
             return bool(context.vars[_RESULT])
         except Exception as err:
             found = template_error(err, None)
+            # One that was cut short by what others did is not to blame.
+            self.retired = budget.steps < 0 and given == _STEPS
             raise TemplateError(found.problem, file=self.file, line=self.line) from err
         finally:
             BUDGET.reset(token)
+            if shared is not None:
+                shared.steps -= given - max(0, budget.steps)
 
 
 def compile_condition(source: str, *, file: Path, line: int) -> Condition:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
 
 from palaver.chain.backend import BackendContext, Finish, GenerateRequest, Health, ModelInfo
 from palaver.errors import BackendRefused
+from palaver.prompt.bounds import Budget
 from palaver.turn.model import Turn
+from palaver.world.conditions import Condition
 from palaver.world.lines import Line
 from palaver_static.config import StaticSettings
 from palaver_static.index import LineIndex, Pool
@@ -21,9 +23,20 @@ MAX_USED = 1_000
 """Lines remembered for one pair; more than that come only from files that were edited meanwhile."""
 MAX_REPORTED = 100
 """Broken conditions that whoever runs the server is told about, each once."""
+PICK_STEPS = 50_000
+"""What all conditions of one choice may do together, about eight milliseconds."""
 
 Used = dict[str, int]
 """When each line was said last, by its id; a higher number is later."""
+
+
+@dataclass(slots=True)
+class _Pick:
+    """What one choice knows of the conditions it looked at."""
+
+    broken: set[str] = field(default_factory=set)
+    budget: Budget = field(default_factory=lambda: Budget(PICK_STEPS))
+    spent: bool = False
 
 
 class StaticBackend:
@@ -86,9 +99,9 @@ class StaticBackend:
         used = self._used_by(turn, index)
         dice = self._random if seed is None else random.Random(seed)
         intent = turn.intent or "other"
-        broken: set[str] = set()
+        pick = _Pick()
         for pool in index.pools(turn.lang, turn.persona.front.lang, intent):
-            line = self._choose(pool, turn, used, dice, broken)
+            line = self._choose(pool, turn, used, dice, pick)
             if line is not None:
                 self._count += 1
                 used[line.id] = self._count
@@ -100,7 +113,7 @@ class StaticBackend:
         )
 
     def _choose(
-        self, pool: Pool, turn: Turn, used: Used, dice: random.Random, broken: set[str]
+        self, pool: Pool, turn: Turn, used: Used, dice: random.Random, pick: _Pick
     ) -> Line | None:
         """Choose from one pool: unused and most particular first, then the one said longest ago."""
         sayable: list[Line] = []
@@ -110,7 +123,7 @@ class StaticBackend:
             for line in lines:
                 if line.mood and line.mood != turn.mood:
                     continue
-                if line.when is not None and not self._holds(line, turn, broken):
+                if line.when is not None and not self._holds(line, turn, pick):
                     continue
                 sayable.append(line)
                 if line.id in used:
@@ -126,16 +139,25 @@ class StaticBackend:
                 return dice.choice(fresh)
         return min(sayable, key=lambda line: used[line.id], default=None)
 
-    def _holds(self, line: Line, turn: Turn, broken: set[str]) -> bool:
+    def _holds(self, line: Line, turn: Turn, pick: _Pick) -> bool:
         """Say whether the line's condition is true; one that fails is not, and is noted once."""
-        # A condition of a world, when called, takes care of its errors; here the trace wants them.
-        assert line.when is not None
-        evaluate: Callable[[Mapping[str, Any]], bool] = getattr(line.when, "evaluate", line.when)
+        when = line.when
+        assert when is not None
         try:
-            return bool(evaluate(turn.variables))
+            if not isinstance(when, Condition):
+                return bool(when(turn.variables))
+            if when.retired or pick.spent:
+                return False
+            # Not called: it would take care of its errors, and the trace wants them.
+            return when.evaluate(turn.variables, pick.budget)
         except Exception as error:
-            if line.id not in broken:
-                broken.add(line.id)
+            if pick.budget.steps <= 0:
+                pick.spent = True
+                turn.note("the conditions of lines do too much; not all lines were looked at")
+                if not getattr(when, "retired", False):
+                    return False  # The others used it up.
+            if line.id not in pick.broken:
+                pick.broken.add(line.id)
                 note = f"line {line.id}: its condition failed, so it is not spoken: {error}"
                 turn.note(note)
                 if line.id not in self._reported and len(self._reported) < MAX_REPORTED:
