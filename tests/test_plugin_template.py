@@ -84,7 +84,7 @@ def test_a_turn_is_answered_by_it(installed: Installed, tmp_path: Path) -> None:
         "---\nname: Bard\nlast_words: No more songs.\n---\n"
         '{% extends "npc.j2" %}\n'
         "{% block identity %}You are a bard.{% endblock %}\n"
-        "{% block situation %}The player said {{ context.sea_shanty_words }} words.{% endblock %}\n",
+        "{% block situation %}It has {{ context.sea_shanty_words }} words.{% endblock %}\n",
         encoding="utf-8",
     )
     (tmp_path / "palaver.toml").write_text(

@@ -7,8 +7,9 @@ import pkgutil
 import subprocess
 import sys
 
-import palaver
 import pytest
+
+import palaver
 
 
 @pytest.mark.parametrize("name", palaver.__all__)

@@ -70,8 +70,8 @@ class ActionSpec(BaseModel):
     )
     args: dict[str, Any] = Field(
         default_factory=dict,
-        description="JSON Schema of the arguments, an object schema without `$ref` and `pattern`, of "
-        "the keywords that the protocol's page lists.",
+        description="JSON Schema of the arguments, an object schema without `$ref` and "
+        "`pattern`, of the keywords that the protocol's page lists.",
     )
     confirm: bool = Field(
         default=False, description="Whether the engine answers with `action.result`."
