@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from palaver.messages import CLIENT_MESSAGES
+from palaver.server.frames import names
 from palaver.server.security import Principal
+from palaver.server.websocket import CONNECTIONS, SPARE_CONNECTIONS
 from palaver.testing.fake_engine import FakeEngine
 from palaver.testing.scripted import ScriptedBackend
 from palaver.testing.server import RunningServer, running_server
@@ -109,6 +111,56 @@ async def test_json_that_breaks_parsers_is_refused(frame: str, fake_engine: Fake
     assert error["type"] in ("error", "pong")
     assert error.get("code") != "internal"
     await fake_engine.ping()
+
+
+async def test_only_ids_are_echoed(palaver_server: RunningServer) -> None:
+    """An error repeats no id that is longer than ids are, also where nothing else is checked."""
+    engine = await palaver_server.ready()
+    for kind in ("turn.start", "no.such.type"):
+        await engine.send({"type": kind, "id": "i" * 20_000, "turn": "t" * 20_000})
+        error = await engine.expect("error")
+        assert "re" not in error
+        assert "turn" not in error
+    long = json.dumps({"type": "turn.start", "id": "i" * 30_000, "turn": "t" * 40_000})
+    await engine.send(long)
+    error = await engine.expect("error", code="too_large")
+    assert len(json.dumps(error)) < 1_500
+    assert names('{"type":"turn.start","id":"a","turn":"b"}') == ("a", "b")
+    assert names(long) == (None, None)
+
+
+@pytest.mark.parametrize("pings", [False, True], ids=["silent", "pinging"])
+async def test_the_first_message_has_one_limit(pings: bool, palaver_world: Path) -> None:
+    """Pings do not give a client more time to begin a session."""
+    async with running_server(palaver_world, overrides={"limits.start_ms": 200}) as palaver:
+        engine = await palaver.engine()
+
+        async def ping() -> None:
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await (await engine.socket.ping())
+
+        pinging = asyncio.create_task(ping()) if pings else None
+        async with asyncio.timeout(10):
+            assert (await engine.closed())[0] == 4408
+            if pinging is not None:
+                await pinging
+
+
+async def test_connections_are_bounded(palaver_world: Path) -> None:
+    """Those that never begin a session cannot take all the room there is; they may come again."""
+    async with running_server(palaver_world, overrides={"limits.sessions": 1}) as palaver:
+        most = CONNECTIONS + SPARE_CONNECTIONS
+        engines = [await palaver.engine() for _ in range(most)]
+        with pytest.raises(InvalidStatus) as caught:
+            await palaver.engine()
+        assert caught.value.response.status_code == 503
+        await engines[0].close()
+        async with asyncio.timeout(10):
+            while True:
+                with contextlib.suppress(InvalidStatus):
+                    await palaver.engine()
+                    break
 
 
 async def test_size_is_counted_in_bytes(palaver_server: RunningServer) -> None:

@@ -22,6 +22,8 @@ class _Names(msgspec.Struct):
 
 
 _NAMES = msgspec.json.Decoder(_Names)
+MAX_NAME = 128
+"""Longest id that is echoed; what is longer is no id of this protocol."""
 
 
 def names(data: str | bytes) -> tuple[str | None, str | None]:
@@ -32,7 +34,12 @@ def names(data: str | bytes) -> tuple[str | None, str | None]:
         found = _NAMES.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None, None
-    return found.id, found.turn if found.type == "turn.start" else None
+    return _name(found.id), _name(found.turn) if found.type == "turn.start" else None
+
+
+def _name(value: object) -> str | None:
+    """Return an id as it may be echoed, or None."""
+    return value if isinstance(value, str) and len(value) <= MAX_NAME else None
 
 
 def parse(data: str | bytes, limit: int) -> m.ClientMessage:
@@ -64,8 +71,7 @@ def parse(data: str | bytes, limit: int) -> m.ClientMessage:
 
 def _message(parsed: dict[str, Any]) -> m.ClientMessage:
     kind = parsed.get("type")
-    re = parsed.get("id") if isinstance(parsed.get("id"), str) else None
-    turn = parsed.get("turn") if isinstance(parsed.get("turn"), str) else None
+    re, turn = _name(parsed.get("id")), _name(parsed.get("turn"))
     model = m.CLIENT_MESSAGES.get(kind) if isinstance(kind, str) else None
     if model is None:
         if not isinstance(kind, str):

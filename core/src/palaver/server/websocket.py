@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import weakref
 from typing import TYPE_CHECKING
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -35,6 +34,9 @@ LEAVE_S = 10.0
 """Time for a connection to end by itself once its client has left, in seconds."""
 TOO_LARGE_FACTOR = 4
 """Up to this many times the limit a message is read, so that its sender learns what is wrong."""
+CONNECTIONS = 2
+"""Connections for each session that may be open, as some have not begun one or are being left."""
+SPARE_CONNECTIONS = 16
 REFUSALS = 200
 """Messages refused in a row for their rate; then the connection is closed."""
 
@@ -53,7 +55,8 @@ class WebSocketEndpoint:
         self._hub = hub
         self._gate = gate
         self._limits = gateway.settings.limits
-        self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._open: set[_Connection] = set()
+        self._most = self._limits.sessions * CONNECTIONS + SPARE_CONNECTIONS
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection to its end."""
@@ -68,6 +71,9 @@ class WebSocketEndpoint:
             refusal = error_response("bad_message", hint, status=426)
             refusal.headers["Upgrade"] = "websocket"
             return refusal
+        if len(self._open) >= self._most:
+            hint = f"{self._most} connections are open; try again later, or raise limits.sessions"
+            return error_response("overloaded", hint, retryable=True)
         await ws.prepare(request)
         transport = request.transport
         if transport is None:
@@ -75,6 +81,7 @@ class WebSocketEndpoint:
         connection = _Connection(ws, transport, self._gateway, self._hub, self._gate)
         self._open.add(connection)
         run = asyncio.create_task(connection.run(), name="serve a client")
+        run.add_done_callback(lambda _: self._open.discard(connection))
         try:
             await asyncio.wait({run})
         finally:
@@ -146,7 +153,9 @@ class _Connection:
     async def _serve(self) -> tuple[int, str]:
         """Read messages until the end; returns code and reason to close with."""
         try:
-            data = await self._receive(self._limits.start_ms / 1000)
+            # Around all of it: aiohttp's own limit begins anew with each ping.
+            async with asyncio.timeout(self._limits.start_ms / 1000):
+                data = await self._receive()
         except TimeoutError:
             return 4408, "no session.start in time"
         if data is None:
@@ -161,7 +170,7 @@ class _Connection:
     async def _read(self) -> tuple[int, str]:
         self._listen()
         while True:
-            data = await self._receive(None)
+            data = await self._receive()
             if data is None:
                 return WSCloseCode.OK, ""
             self._heard_at = self._loop.time()
@@ -182,10 +191,10 @@ class _Connection:
         else:
             self._must_end(4408, "silent")
 
-    async def _receive(self, limit_s: float | None) -> str | bytes | None:
+    async def _receive(self) -> str | bytes | None:
         """Return the next message, or None when the connection is over."""
         try:
-            message = await self._ws.receive(timeout=limit_s)
+            message = await self._ws.receive()
         except ConnectionError:  # aiohttp answers pings by itself, also to who has left already
             return None
         if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
@@ -299,6 +308,8 @@ class _Connection:
         )
 
     def _must_end(self, code: int, reason: str) -> None:
+        if self._closer is not None:
+            return  # It ends already, for the first reason there was.
         if code == 4413:
             log.warning("a client does not read; it is disconnected")
         self._closer = self._loop.create_task(self._close_or_cut(code, reason))
