@@ -107,15 +107,20 @@ def milliseconds(value: float | None) -> str:
 
 
 class _Lines(logging.Formatter):
-    """One short line for people: time, level where it matters, message."""
+    """One short line for people: time, level where it matters, message.
+
+    Names and ids in a message come from others: what goes on after a line break is indented, so
+    that nothing looks like an entry but what is one.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{moment} {level}{plain(record.getMessage())}"
+        text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return text
+        # Split before control characters go: some of them are line breaks to somebody.
+        return f"{moment} {level}" + "\n    ".join(map(plain, text.splitlines()))
 
 
 class _Json(logging.Formatter):

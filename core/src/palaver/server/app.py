@@ -150,6 +150,6 @@ class Server:
         """Refuse requests by their headers before anything else of them is read."""
         problem = self._gate.check_request(request)
         if problem is not None:
-            log.warning("refused %s: %s", request.path, problem)
+            log.warning("refused %r: %s", request.path, problem)
             return error_response("unauthorized", problem, status=403)
         return await handler(request)  # type: ignore[no-any-return]  # handlers return responses

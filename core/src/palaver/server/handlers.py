@@ -117,11 +117,11 @@ def _turn_heard(session: Session, message: m.TurnHeard) -> None:
 
 def _turn_feedback(session: Session, message: m.TurnFeedback) -> None:
     # Players' words stay out of the log unless the operator asks for them.
-    log.info("feedback on turn %s: %s", message.turn, message.kind)
+    log.info("feedback on turn %r: %s", message.turn, message.kind)
 
 
 def _action_result(session: Session, message: m.ActionResult) -> None:
-    log.info("action %s of turn %s: %s", message.call, message.turn, message.ok)
+    log.info("action %r of turn %r: %s", message.call, message.turn, message.ok)
 
 
 async def _save_mark(session: Session, message: m.SaveMark) -> None:

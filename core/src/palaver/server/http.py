@@ -256,7 +256,7 @@ async def errors(request: web.Request, handler: Any) -> web.StreamResponse:
     except TimeoutError:
         return error_response("bad_message", "the body did not arrive in time", status=408)
     except Exception:
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s %r failed", request.method, request.path)
         return error_response("internal", "an error in the server; its log says more")
 
 

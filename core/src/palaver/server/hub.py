@@ -81,7 +81,7 @@ class Hub:
         )
         session = Session(info, principal, self._gateway, game, outbox)
         self._sessions[info.id] = session
-        log.info("%s opened a session of the game %s", start.client.name or "a client", game.name)
+        log.info("%r opened a session of the game %r", start.client.name, game.name)
         self._gateway.session_opened(info)
         return session
 
