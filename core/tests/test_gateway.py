@@ -30,6 +30,12 @@ WAIT_S = 20
 Make = Callable[..., Awaitable[Parts]]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is, memory is not left out."""
+    monkeypatch.setattr(context, "RECALL_S", WAIT_S)
+
+
 @pytest.fixture
 def make_parts(palaver_world: Path, tmp_path: Path) -> Make:
     """Makes the parts of a gateway with these plugins and settings."""

@@ -18,6 +18,7 @@ from palaver.chain.backend import Finish
 from palaver.hookspecs import hookimpl
 from palaver.testing.scripted import Pause, ScriptedBackend, scripted_type
 from palaver.testing.server import RunningServer, running_server
+from palaver.turn import context
 from palaver.turn.events import Emotion, Event, Stop, Text
 from palaver.turn.model import Turn
 
@@ -46,6 +47,12 @@ def trail(done: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 Serve = Callable[..., AbstractAsyncContextManager[RunningServer]]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is, memory is not left out."""
+    monkeypatch.setattr(context, "RECALL_S", WAIT_S)
 
 
 @pytest.fixture
