@@ -23,6 +23,7 @@ from palaver.world.trust import TrustStore
 from palaver_vllm import palaver_register_backends
 from palaver_vllm.backend import VllmBackend
 from palaver_vllm.config import VllmSettings
+from palaver_vllm.serve.plan import state_folder
 from palaver_vllm.serve.process import call
 from palaver_vllm.serve.state import State, read_states
 
@@ -73,7 +74,7 @@ max_tokens = 60
 def _reason() -> str | None:
     """Return why the real server cannot be tested here, or None."""
     if not (TINY / "base" / "config.json").is_file():
-        return f"the tiny model is not in {TINY}; `tox -e train` makes it"
+        return f"the tiny model is not in {TINY}; `tox -e tiny` makes it"
     look = "import importlib.util, sys; sys.exit(not importlib.util.find_spec('vllm'))"
     if subprocess.run([PYTHON, "-c", look], check=False, timeout=60).returncode:
         return "vLLM is not installed here; `tox -e vllm` installs it"
@@ -105,7 +106,7 @@ class RealServer:
         self.output = ""
 
     def _states(self) -> list[State]:
-        return [state for state in read_states(self.world / "data") if state.is_alive()]
+        return [state for state in read_states(state_folder(str(self.world))) if state.is_alive()]
 
     def palaver(self, *args: str) -> str:
         """Run a command for the world and return what it said."""

@@ -3,14 +3,18 @@
 import asyncio
 import csv
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import palaver_prompts
 from palaver.chain.backend import Finish, Sampling
+from palaver.prompt.sections import Message
 from palaver.testing.server import RunningServer
 from palaver.testing.turns import make_request
+from palaver.world.loader import load_world
+from palaver.world.persona import sample_variables
 from palaver_adapters.evaluation.voice import VoiceClassifier
 from palaver_adapters.training.data import is_held_out
 from palaver_adapters.training.texts import UTTERANCES
@@ -76,13 +80,31 @@ async def test_streams_turns_through_our_own_websocket(server: Any, palaver: Run
     assert len(engine.turn_messages("t1", "turn.delta")) > 1
 
 
-async def replies(backend: Any, *, adapters: bool) -> AsyncIterator[tuple[str, str]]:
-    """Yield 40 replies with the voice that was asked for."""
+def persona_prompts(world: Path) -> dict[str, str]:
+    """Return what a model reads of each persona."""
+    snapshot = load_world(world, [palaver_prompts.TEMPLATES], trusted=True)
+    return {
+        voice: "\n\n".join(
+            text
+            for _, text in snapshot.personas[voice].template.render(
+                sample_variables(snapshot.personas[voice])
+            )
+        )
+        for voice in VOICES
+    }
+
+
+async def replies(
+    backend: Any, prompts: Mapping[str, str], *, adapters: bool
+) -> AsyncIterator[tuple[str, str]]:
+    """Yield 40 replies with the voice that was asked for, each under its own persona's prompt."""
     spoken = [text for texts in UTTERANCES.values() for text in texts]
     for number in range(REPLIES):
         voice = VOICES[number % 2]
+        text = spoken[(number * 7) % len(spoken)]
         request = make_request(
-            spoken[(number * 7) % len(spoken)],
+            text,
+            messages=[Message("system", prompts[voice]), Message("user", text)],
             adapter=f"{voice}@1" if adapters else None,
             seed=number,
             sampling=Sampling(temperature=0.8, max_tokens=60),
@@ -119,8 +141,9 @@ async def test_each_adapter_has_its_own_voice(
     await with_adapters(server, palaver)
     backend = make_backend()
     await backend.start()
-    said = [reply async for reply in replies(backend, adapters=True)]
-    plain = [reply async for reply in replies(backend, adapters=False)]
+    prompts = await asyncio.to_thread(persona_prompts, world)
+    said = [reply async for reply in replies(backend, prompts, adapters=True)]
+    plain = [reply async for reply in replies(backend, prompts, adapters=False)]
     record_testsuite_property("named rightly with adapters", classifier.accuracy(said))
     record_testsuite_property("named rightly without", classifier.accuracy(plain))
     assert classifier.accuracy(said) >= 0.8, said
