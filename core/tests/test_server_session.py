@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from palaver.chain.backend import Finish
+from palaver.config.models import Limits
 from palaver.memory import player_key
 from palaver.testing.fake_engine import FakeEngine
 from palaver.testing.scripted import Pause, ScriptedBackend
@@ -70,11 +71,11 @@ async def test_what_is_no_longer_kept_resets(palaver_world: Path) -> None:
     """A client that is too far behind gets a new session instead of a reply with a hole."""
     backend = ScriptedBackend("local", ["x" * 1_900] * 4)
     async with running_server(
-        palaver_world, backend=backend, overrides={"limits.replay_bytes": 10_000}
+        palaver_world, backend=backend, overrides={"limits.replay_bytes": 120_000}
     ) as palaver:
         engine = await palaver.ready()
         session = engine.session
-        for n in range(4):
+        for n in range(9):
             await engine.say("vlad", "More.", turn=f"t{n}")
         last = engine.last_seq
         engine.cut()
@@ -87,21 +88,28 @@ async def test_what_is_no_longer_kept_resets(palaver_world: Path) -> None:
         assert (await level.resume(session, last))["type"] == "session.resumed"
 
 
-async def test_one_message_larger_than_all_that_is_kept(palaver_world: Path) -> None:
-    """A turn.done above limits.replay_bytes reaches its client like any other."""
-    backend = ScriptedBackend("local", ["😀" * 1_900] * 2)
-    async with running_server(
-        palaver_world, backend=backend, overrides={"limits.replay_bytes": 10_000}
-    ) as palaver:
+async def test_the_longest_reply_can_be_replayed(palaver_world: Path) -> None:
+    """Also where as little is kept, and as little may wait, as the settings allow."""
+    backend = ScriptedBackend("local", ["😀" * 1_900] * 4)
+    least = {"limits.replay_bytes": 120_000, "limits.send_bytes": 120_000}
+    async with running_server(palaver_world, backend=backend, overrides=least) as palaver:
         engine = await palaver.ready()
         done = await engine.say("vlad", "Smile.", turn="t")
-        assert done["text"] == "😀" * 3_800
+        assert len(done["text"]) > 3_000
+        engine.cut()
+        again = await engine.another()
+        answer = await again.resume(engine.session, engine.last_seq - 1)
+        assert answer["type"] == "session.resumed"
+        assert (await again.expect("turn.done"))["text"] == done["text"]
+    for key in ("replay_bytes", "send_bytes"):
+        with pytest.raises(ValueError, match="120000"):
+            Limits.model_validate({key: 119_999})
 
 
 async def test_a_replay_is_no_overflow(palaver_world: Path) -> None:
     """A client that missed more than may wait for one that does not read gets all of it."""
     backend = ScriptedBackend("local", ["x" * 1_900] * 4)
-    settings = {"limits.replay_bytes": 400_000, "limits.send_bytes": 50_000}
+    settings = {"limits.replay_bytes": 400_000, "limits.send_bytes": 120_000}
     async with running_server(palaver_world, backend=backend, overrides=settings) as palaver:
         engine = await palaver.ready()
         for n in range(12):

@@ -222,7 +222,7 @@ async def test_messages_above_the_rate_are_refused(palaver_world: Path) -> None:
 
 
 @pytest.mark.parametrize("pings", [False, True], ids=["silent", "pinging"])
-@pytest.mark.parametrize("send_bytes", [50_000, 400_000], ids=["burst", "stream"])
+@pytest.mark.parametrize("send_bytes", [120_000, 400_000], ids=["burst", "stream"])
 async def test_a_client_that_does_not_read_is_dropped(
     pings: bool, send_bytes: int, palaver_world: Path
 ) -> None:

@@ -368,7 +368,7 @@ async def test_a_long_run_leaves_nothing_behind(
         "tiers.elite.chain": ["local", "static"],
         "tiers.elite.stall_ms": 300,
         "limits.messages_per_s": 1_000_000,
-        "limits.send_bytes": 40_000,
+        "limits.send_bytes": 120_000,
         "limits.resume_ms": 3_000,
         "memory.keep": 50,
     }

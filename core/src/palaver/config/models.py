@@ -106,12 +106,12 @@ class Limits(_Settings):
     )
     replay_bytes: int = Field(
         default=1_000_000,
-        ge=10_000,
+        ge=120_000,
         description="Messages kept for a client that resumes, in bytes for each session.",
     )
     send_bytes: int = Field(
         default=1_000_000,
-        ge=10_000,
+        ge=120_000,
         description="Messages waiting for a client that does not read, in bytes; then it is "
         "disconnected.",
     )
