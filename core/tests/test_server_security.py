@@ -320,3 +320,38 @@ async def test_games_are_bounded(palaver_world: Path) -> None:
             assert answer.status == 503
         async with connect(palaver.url, game="game 1"):
             pass
+
+
+BRIDGE = """\
+from aiohttp import web
+from palaver import hookimpl
+from palaver.server.security import GATE
+
+class Who:
+    name = "who"
+    def routes(self, gateway):
+        async def who(request):
+            return web.Response(text=request.app[GATE].bearer(request).role)
+        return [web.get("/who", who)]
+    async def start(self, gateway): ...
+    async def close(self): ...
+
+@hookimpl
+def palaver_register_bridges(register):
+    register(Who())
+"""
+
+
+async def test_bridges_ask_the_servers_gate(palaver_world: Path) -> None:
+    """A bridge knows tokens as the server does, without reading the settings once more."""
+    (palaver_world / "plugins").mkdir()
+    (palaver_world / "plugins" / "who.py").write_text(BRIDGE)
+    async with (
+        running_server(palaver_world, overrides=TOKENS) as palaver,
+        aiohttp.ClientSession(palaver.http_url) as http,
+    ):
+        for secret, role in (("engine key", "engine"), ("ada's key", "player")):
+            async with http.get("/who", headers={"Authorization": f"Bearer {secret}"}) as answer:
+                assert await answer.text() == role
+        async with http.get("/who") as answer:
+            assert answer.status == 401

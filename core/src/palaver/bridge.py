@@ -25,7 +25,8 @@ class Bridge(Protocol):
     def routes(self, gateway: Gateway) -> Sequence[web.AbstractRouteDef]:
         """Return the HTTP routes it adds; called once, before the port is open.
 
-        `Host` and `Origin` are checked for them; tokens are the bridge's to check.
+        `Host` and `Origin` are checked for them; tokens are the bridge's to check, with
+        `request.app[GATE].bearer(request)` (from `palaver.server.security`).
         """
 
     async def start(self, gateway: Gateway) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from palaver.errors import ConfigError
 from palaver.server.http import HttpRoutes, error_response, errors
 from palaver.server.hub import Hub
-from palaver.server.security import Gate, check_binding
+from palaver.server.security import GATE, Gate, check_binding
 from palaver.server.websocket import WebSocketEndpoint
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Server:
             middlewares=[self._guard, errors],
             client_max_size=gateway.settings.limits.message_bytes,
         )
+        app[GATE] = self._gate
         app.router.add_get("/v1", self._websocket.serve)
         app.add_routes(http.routes())
         for bridge in gateway.plugins.bridges:

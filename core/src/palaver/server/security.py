@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from aiohttp import web
+
 from palaver.errors import ConfigError, ProtocolError
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from palaver.config.models import Server
 
-__all__ = ["Gate", "Principal", "check_binding"]
+__all__ = ["GATE", "Gate", "Principal", "check_binding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,10 @@ class Gate:
         header = request.headers.get("Authorization", "")
         kind, _, value = header.partition(" ")
         return self.principal(value.strip() if kind.lower() == "bearer" else None)
+
+
+GATE = web.AppKey("gate", Gate)
+"""Where routes find the server's gate: `request.app[GATE]`."""
 
 
 def check_binding(settings: Server) -> None:

@@ -17,7 +17,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from palaver.errors import ConfigError, ProtocolError
-from palaver.server.security import Gate
+from palaver.server.security import GATE
 from palaver_luanti.bodies import InferBody, read_body
 from palaver_luanti.casting import is_instruction, persona_called, persona_in
 from palaver_luanti.info import Info
@@ -61,12 +61,11 @@ class LuantiBridge:
 
     def routes(self, gateway: Gateway) -> Sequence[web.AbstractRouteDef]:
         """Return the routes."""
-        gate = Gate(gateway.settings.server)
         info = Info(gateway, self._infer_s)
 
         async def infer(request: web.Request) -> web.Response:
             try:
-                _check_token(gate, request)
+                _check_token(request)
                 return web.json_response(await self._infer(gateway, request))
             except ProtocolError as err:
                 return _problem(err.code, err.message, retryable=err.retryable)
@@ -81,7 +80,7 @@ class LuantiBridge:
 
         async def about(request: web.Request) -> web.Response:
             try:
-                _check_token(gate, request)
+                _check_token(request)
             except ProtocolError as err:
                 return _problem(err.code, err.message)
             return web.json_response(await info.read())
@@ -163,8 +162,8 @@ def _fields(gateway: Gateway, body: InferBody, infer_s: float) -> dict[str, Any]
     }
 
 
-def _check_token(gate: Gate, request: web.Request) -> None:
-    if gate.bearer(request).role != "engine":
+def _check_token(request: web.Request) -> None:
+    if request.app[GATE].bearer(request).role != "engine":
         raise ProtocolError("unauthorized", "this needs a token of the role `engine`")
 
 
