@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import shutil
 import ssl
@@ -17,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 from palaver.client import connect
 from palaver.config.models import Server as ServerSettings
 from palaver.errors import ConfigError, ConnectionLost, ServerError
+from palaver.server.hub import PLAYER_SESSIONS
 from palaver.server.security import check_binding
 from palaver.testing.server import RunningServer, running_server
 
@@ -320,6 +322,77 @@ async def test_games_are_bounded(palaver_world: Path) -> None:
             assert answer.status == 503
         async with connect(palaver.url, game="game 1"):
             pass
+
+
+async def test_a_player_opens_no_game_over_http(palaver_world: Path) -> None:
+    """A player's token cannot make games, which are bounded; its engine has to join first."""
+    async with (
+        running_server(palaver_world, overrides=TOKENS) as palaver,
+        aiohttp.ClientSession(palaver.http_url) as http,
+    ):
+        ada = {"Authorization": "Bearer ada's key"}
+        for n in range(3):
+            body = {"npc": "vlad", "text": "Hi", "player": "ada", "game": f"game {n}"}
+            async with http.post("/v1/turns", json=body, headers=ada) as answer:
+                assert answer.status == 401
+                assert "is not open" in (await answer.json())["error"]["message"]
+        assert palaver.gateway.games == {}
+
+
+async def test_a_player_makes_no_room_for_itself(palaver_world: Path) -> None:
+    """Who may not join ends nobody's session, nor does a full server end another token's."""
+    overrides = {**TOKENS, "limits.sessions": 2}
+    async with running_server(palaver_world, overrides=overrides) as palaver:
+        engines = [await palaver.ready(token="engine key") for _ in range(2)]
+        for engine in engines:
+            await engine.ping()
+            engine.cut()
+        hub = palaver.server.hub
+        async with asyncio.timeout(10):
+            while len(hub._expiries) < 2:  # noqa: ASYNC110  # the server tells nobody
+                await asyncio.sleep(0)
+        for game in ("nobody's", "default"):
+            with pytest.raises(ServerError):
+                async with connect(palaver.url, token="ada's key", game=game):
+                    pass
+        again = await palaver.engine()
+        answer = await again.resume(engines[0].session, engines[0].last_seq, token="engine key")
+        assert answer["type"] == "session.resumed"
+        # Its own that is cut off makes room for an engine.
+        await palaver.ready(token="engine key")
+
+
+async def test_a_player_has_few_sessions(palaver_world: Path) -> None:
+    """One player cannot take all the sessions there are."""
+    async with (
+        running_server(palaver_world, overrides=TOKENS) as palaver,
+        AsyncExitStack() as stack,
+    ):
+        await palaver.ready(token="engine key")
+        for _ in range(PLAYER_SESSIONS):
+            await stack.enter_async_context(connect(palaver.url, token="ada's key"))
+        with pytest.raises(ServerError, match="a player has at most") as caught:
+            async with connect(palaver.url, token="ada's key"):
+                pass
+        assert caught.value.code == "overloaded"
+        await palaver.ready(token="engine key")
+
+
+async def test_http_turns_have_a_rate(palaver_world: Path) -> None:
+    """Each token asks as often as a session may send, and none uses up another's."""
+    overrides = {**TOKENS, "limits.messages_per_s": 0.01}
+    async with (
+        running_server(palaver_world, overrides=overrides) as palaver,
+        aiohttp.ClientSession(palaver.http_url) as http,
+    ):
+        body = {"npc": "vlad", "persona": "vampire", "text": "Hi", "player": "ada"}
+        status = []
+        for secret in ("engine key", "engine key", "ada's key"):
+            headers = {"Authorization": f"Bearer {secret}"}
+            async with http.post("/v1/turns", json=body, headers=headers) as answer:
+                status.append(answer.status)
+            body.pop("persona", None)
+        assert status == [200, 429, 200]
 
 
 BRIDGE = """\

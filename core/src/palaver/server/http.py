@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,8 @@ from palaver import messages as m
 from palaver._version import __version__
 from palaver.errors import ProtocolError
 from palaver.server.frames import problem
+from palaver.server.hub import check_game
+from palaver.server.rates import TokenBucket
 from palaver.turn.deliver import accepted_message
 
 if TYPE_CHECKING:
@@ -53,7 +56,9 @@ class HttpRoutes:
         self._gateway = gateway
         self._hub = hub
         self._gate = gate
-        self._running = 0
+        # By token, of which there are as many as the settings name.
+        self._running: Counter[str] = Counter()
+        self._rates: dict[str, TokenBucket] = {}
         self._next = 0
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -100,13 +105,15 @@ class HttpRoutes:
     async def turns(self, request: web.Request) -> web.StreamResponse:
         """Run one turn; answers `turn.done`, or with `text/event-stream` all messages."""
         principal = self._gate.bearer(request)
+        self._check_rate(principal)
         asked = await self._read(request)
         _check_role(principal, asked)
-        if self._running >= self._gateway.settings.limits.turns:
+        check_game(principal, asked.game, self._gateway)
+        if self._running[principal.key] >= self._gateway.settings.limits.turns:
             raise ProtocolError(
                 "overloaded", "too many turns are in flight; try again later", retryable=True
             )
-        self._running += 1
+        self._running[principal.key] += 1
         try:
             if "text/event-stream" in request.headers.get("Accept", ""):
                 return await self._stream(request, asked)
@@ -114,7 +121,20 @@ class HttpRoutes:
             await self._ask(asked, collector)
             return web.Response(text=collector.last, content_type="application/json")
         finally:
-            self._running -= 1
+            self._running[principal.key] -= 1
+
+    def _check_rate(self, principal: Principal) -> None:
+        """Make sure that a token does not ask too often.
+
+        Raises:
+            ProtocolError: It does.
+        """
+        per_s = self._gateway.settings.limits.messages_per_s
+        bucket = self._rates.setdefault(principal.key, TokenBucket(per_s))
+        if not bucket.take():
+            raise ProtocolError(
+                "rate_limited", f"more than {per_s:g} turns per second; ask fewer", retryable=True
+            )
 
     async def _stream(self, request: web.Request, asked: m.TurnRequest) -> web.StreamResponse:
         response = web.StreamResponse(

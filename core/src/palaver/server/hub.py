@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from palaver.server.outbox import Outbox
     from palaver.server.security import Principal
 
-__all__ = ["Hub"]
+__all__ = ["Hub", "check_game"]
 
 log = logging.getLogger("palaver.session")
 
 GRANTED = frozenset(CAPABILITIES) - {"audio"}
 """Capabilities this server has."""
+PLAYER_SESSIONS = 4
+"""Sessions that one player's token may have open, as on two devices, and cut off."""
 
 
 class Hub:
@@ -47,23 +49,10 @@ class Hub:
         """Open a session.
 
         Raises:
-            ProtocolError: There are too many.
+            ProtocolError: There are too many, or a player's game is not open.
         """
-        limits = self._gateway.settings.limits
-        if len(self._sessions) >= limits.sessions and not self._make_room():
-            raise ProtocolError(
-                "overloaded",
-                f"{limits.sessions} sessions are open; try again later",
-                retryable=True,
-                close_code=4429,
-            )
-        if principal.role == "player" and start.game not in self._gateway.games:
-            raise ProtocolError(
-                "unauthorized",
-                f"the game {start.game!r} is not open; its engine has to join before its players",
-                retryable=True,
-                close_code=4401,
-            )
+        check_game(principal, start.game, self._gateway)
+        self._check_room(principal)
         game = self._gateway.game(start.game)
         if start.save is not None and principal.role == "engine":
             game.load(start.save)
@@ -126,11 +115,40 @@ class Hub:
         if self._ending:
             await asyncio.wait(self._ending, timeout=5)
 
-    def _make_room(self) -> bool:
-        """End the session that has been cut off the longest, if there is one."""
+    def _check_room(self, principal: Principal) -> None:
+        """Make sure that there is room for one more session.
+
+        Raises:
+            ProtocolError: There is none, for anybody or for this player.
+        """
+        limit = self._gateway.settings.limits.sessions
+        if principal.role == "player":
+            own = sum(one.principal.key == principal.key for one in self._sessions.values())
+            if own >= PLAYER_SESSIONS and not self._make_room(principal):
+                raise ProtocolError(
+                    "overloaded",
+                    f"a player has at most {PLAYER_SESSIONS} sessions; end one of them",
+                    retryable=True,
+                    close_code=4429,
+                )
+        if len(self._sessions) >= limit and not self._make_room(principal):
+            raise ProtocolError(
+                "overloaded",
+                f"{limit} sessions are open; try again later",
+                retryable=True,
+                close_code=4429,
+            )
+
+    def _make_room(self, principal: Principal) -> bool:
+        """End the session of this token that was cut off the longest ago, if there is one.
+
+        Others' are left alone: their clients may be about to resume them.
+        """
         for name in self._expiries:
-            self._expire(self._sessions[name])
-            return True
+            session = self._sessions[name]
+            if session.principal.key == principal.key:
+                self._expire(session)
+                return True
         return False
 
     def _expire(self, session: Session) -> None:
@@ -141,3 +159,18 @@ class Hub:
         task = asyncio.get_running_loop().create_task(session.end())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+def check_game(principal: Principal, game: str, gateway: Gateway) -> None:
+    """Make sure that a player joins a game that is open; an engine opens one by naming it.
+
+    Raises:
+        ProtocolError: It is not open.
+    """
+    if principal.role == "player" and game not in gateway.games:
+        raise ProtocolError(
+            "unauthorized",
+            f"the game {game!r} is not open; its engine has to join before its players",
+            retryable=True,
+            close_code=4401,
+        )
