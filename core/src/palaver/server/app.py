@@ -22,6 +22,7 @@ __all__ = ["Server"]
 
 log = logging.getLogger("palaver.server")
 
+PROBES = frozenset({"/healthz", "/readyz"})
 SHUTDOWN_S = 5.0
 """Time for open requests when the server stops, in seconds."""
 
@@ -149,7 +150,8 @@ class Server:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         """Refuse requests by their headers before anything else of them is read."""
-        problem = self._gate.check_request(request)
+        # Probes come by any address, and learn nothing but that somebody is there.
+        problem = self._gate.check_request(request, any_host=request.path in PROBES)
         if problem is not None:
             log.warning("refused %r: %s", request.path, problem)
             return error_response("unauthorized", problem, status=403)

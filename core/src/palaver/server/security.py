@@ -72,11 +72,16 @@ class Gate:
             assert digest is not None
             self._tokens.append((digest, Principal(token.role, token.player, digest)))
 
-    def check_request(self, request: web.BaseRequest) -> str | None:
-        """Return why a request is refused, or None if its headers are in order."""
+    def check_request(self, request: web.BaseRequest, *, any_host: bool = False) -> str | None:
+        """Return why a request is refused, or None if its headers are in order.
+
+        Args:
+            request: The request.
+            any_host: Whether it may address this server by any name.
+        """
         host = request.headers.get("Host", "").lower()
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if name not in self._hosts and host not in self._hosts:
+        if not any_host and name not in self._hosts and host not in self._hosts:
             return f"the Host {host!r} is not in server.hosts; add it if it is yours"
         origin = request.headers.get("Origin")
         if origin is not None and origin.lower() not in self._origins:
