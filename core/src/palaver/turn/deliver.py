@@ -95,6 +95,11 @@ class Reply:
                 f'"args":{to_json(event.args)}}}',
             )
 
+    def say(self, text: str) -> None:
+        """Take text that is not empty; the same as to show it, without an event around it."""
+        if not self._over:
+            self._text(text)
+
     def begin(self) -> None:
         """Another attempt begins: what it does and feels waits for its first words.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from palaver.hookcalls import within
 from palaver.turn.events import AsyncFilter, Event, Filter, Stop, Text
 from palaver.turn.sentences import SentenceSplitter
+from palaver.turn.tags import TagFilter
 
 if TYPE_CHECKING:
     from palaver.turn.model import Turn
@@ -48,6 +49,7 @@ class FilterChain:
         filters: The filters with their plugins' names, in order.
         out: Takes what comes out at the end.
         limit_s: Time for one call of an async filter, in seconds.
+        say: Takes text for which no filter has to be asked; `out` if it is None.
     """
 
     def __init__(
@@ -56,7 +58,12 @@ class FilterChain:
         filters: Sequence[tuple[str, Filter | AsyncFilter]],
         out: Callable[[Event], None],
         limit_s: float,
+        say: Callable[[str], None] | None = None,
     ) -> None:
+        # Where tags are all that is looked for, text without any needs no event.
+        only = filters[0][1] if len(filters) == 1 else None
+        self._tags = only if isinstance(only, TagFilter) and say is not None else None
+        self._say = say
         first = next((i for i, (_, one) in enumerate(filters) if is_async(one)), None)
         self.stopped: Stop | None = None
         self._turn = turn
@@ -68,7 +75,9 @@ class FilterChain:
 
     def feed(self, text: str) -> None:
         """Take the next piece of text from the backend; afterwards look at `stopped`."""
-        if self.stopped is None:
+        if self._tags is not None and self._tags.passes(text):
+            self._say(text)  # type: ignore[misc]  # there, or `_tags` were not
+        elif self.stopped is None and text:
             self._sync.push(0, Text(text))
 
     async def finish(self) -> None:

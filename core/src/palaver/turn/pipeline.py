@@ -165,7 +165,7 @@ class Pipeline:
                 made = _guarded(call, turn)
                 if made is not None:
                     filters.append((call.plugin, made))
-            return FilterChain(turn, filters, reply.show, self._hook_s)
+            return FilterChain(turn, filters, reply.show, self._hook_s, reply.say)
 
         return make
 

@@ -54,6 +54,13 @@ class TagFilter:
         """Whether white space before a tag is shown already, so that it is not doubled."""
         self._space = True
 
+    def passes(self, text: str) -> bool:
+        """Take a piece of text if it goes on as it is; otherwise it has to be fed."""
+        if self._held or self._gap or self._skipping or "<" in text or not text:
+            return False
+        self._space = text[-1].isspace()
+        return True
+
     def feed(self, event: Event) -> Iterable[Event]:
         """Take one event and return what goes on."""
         if type(event) is not Text:
@@ -65,8 +72,7 @@ class TagFilter:
                 return ()
             self._skipping = False
             return self._parse(text) if text else ()
-        if not self._held and not self._gap and "<" not in text:
-            self._space = text[-1].isspace()
+        if self.passes(text):
             return (event,)
         return self._parse(self._held + text)
 
