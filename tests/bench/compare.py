@@ -223,11 +223,13 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=500, help="paced streams at once")
     parser.add_argument("--rounds", type=int, default=8, help="replies of each stream")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each; the median counts")
-    parser.add_argument("--only", choices=["paced", "burst", "one"], help="one case alone")
+    parser.add_argument("--only", choices=["paced", "long", "burst", "one"], help="one case alone")
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args()
     cases = [
         Case("paced", chosen.streams, chosen.rounds, 40, 20),
+        # The longest reply of the tier `elite`: what a turn costs besides its tokens weighs less.
+        Case("long", chosen.streams, max(1, chosen.rounds // 3), 120, 20),
         Case("burst", 16, 250, 40, 0),
         Case("one", 1, 300, 40, 0),
     ]
