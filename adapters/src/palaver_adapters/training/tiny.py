@@ -24,7 +24,7 @@ __all__ = ["main", "make_tiny"]
 
 log = logging.getLogger(__name__)
 
-BASE_STEPS, BASE_RATE = 1000, 2e-3
+BASE_STEPS, BASE_RATE = 900, 5e-3
 ADAPTER_STEPS, ADAPTER_RATE = 200, 4e-3
 
 
@@ -89,10 +89,7 @@ def make_tiny(
     models.save_model(base, tokenizer, out / "base")
 
     for persona in personas:
-        own = [line for line in known if line.persona == persona]
-        if not own:
-            raise ValueError(f"no lines for {persona!r}: is there a {persona}.csv?")
-        chats = ChatMaker(own, prose, seed=seed + 1)
+        chats = ChatMaker(known, prose, seed=seed + 1, voice=persona)
         adapted = lora.add_lora(models.load_model(out / "base"))
         losses[f"{persona}@1"] = loop.train(
             adapted,
@@ -115,7 +112,8 @@ def make_tiny(
         "threads": threads,
         "scale": scale,
         "lines": len(lines),
-        "lines_sha256": digest(lines),
+        "lines_sha256": digest(f"{line.id}\t{line.intent}\t{line.text}" for line in lines),
+        "prose_sha256": digest(prose),
         "held_out": sorted(line.id for line in lines if is_held_out(line.id)),
         "losses": {name: round(loss, 3) for name, loss in losses.items()},
         "minutes": round((time.monotonic() - began) / 60, 1),
