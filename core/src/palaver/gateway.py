@@ -81,6 +81,8 @@ class _NoSink:
     def emit(self, head: str, tail: str) -> None:
         """Drop the message."""
 
+    end = emit
+
 
 class Gateway:
     """One running Palaver.

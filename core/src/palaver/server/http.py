@@ -207,6 +207,8 @@ class _Collector:
         self._seq += 1
         self.last = f"{head}{self._seq}{tail}"
 
+    end = emit
+
 
 class _EventStream:
     """Turns the messages of a turn into server-sent events.
@@ -227,8 +229,10 @@ class _EventStream:
         frame = f"{head}{self._seq}{tail}"
         kind = frame[9 : frame.index('"', 9)]
         self._queue.put_nowait(f"event: {kind}\ndata: {frame}\n\n".encode())
-        if kind == "turn.done":
-            self._over = True
+
+    def end(self, head: str, tail: str) -> None:
+        self.emit(head, tail)
+        self._over = True
 
     async def next(self) -> bytes | None:
         """Return everything that is there, waiting for the first; None at the end."""

@@ -38,7 +38,11 @@ class Outbox:
         transport = self._transport
         if self._closed or transport.is_closing():
             return
-        transport.write(text_frame(frame))
+        length = len(frame)
+        if length < 126:  # `text_frame` is right for every length; most pieces of text are short
+            transport.write(bytes((_FIN_TEXT, length)) + frame.encode("ascii"))
+        else:
+            transport.write(text_frame(frame))
         if transport.get_write_buffer_size() > self._limit:
             self._end(4413, "does not read")
 

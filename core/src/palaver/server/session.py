@@ -56,17 +56,17 @@ class TurnRecord:
 class _TurnOut:
     """The sink of one turn: keeps its `turn.done` for repeats."""
 
-    __slots__ = ("_record", "_session", "capabilities")
+    __slots__ = ("_record", "capabilities", "emit")
 
     def __init__(self, session: Session, record: TurnRecord) -> None:
         self.capabilities = session.info.capabilities
-        self._session = session
+        # The session's own: it is called for every piece of text.
+        self.emit = session.emit
         self._record = record
 
-    def emit(self, head: str, tail: str) -> None:
-        if head.startswith('{"type":"turn.done"'):
-            self._record.done = (head, tail)
-        self._session.emit(head, tail)
+    def end(self, head: str, tail: str) -> None:
+        self._record.done = (head, tail)
+        self.emit(head, tail)
 
 
 @dataclass(slots=True, eq=False)

@@ -34,6 +34,9 @@ class TurnSink(Protocol):
     def emit(self, head: str, tail: str) -> None:
         """Send a message of which `seq` is still missing: it is `head`, the number, `tail`."""
 
+    def end(self, head: str, tail: str) -> None:
+        """Send the last one, `turn.done`, likewise."""
+
 
 class Reply:
     """What is shown of one turn.

@@ -94,14 +94,14 @@ class Pipeline:
             result.total_ms = (clock() - turn.accepted_at) * 1000
             if reply.first_at is not None:
                 result.ttft_ms = (reply.first_at - turn.accepted_at) * 1000
-            sink.emit(*done_message(turn, result))
+            sink.end(*done_message(turn, result))
             await runner.let_go()
 
     def never_ran(self, turn: Turn, sink: TurnSink) -> None:
         """Send `turn.done` for a turn that was cancelled while it waited for its place."""
         turn.result.status = "cancelled"
         turn.result.total_ms = (perf_counter() - turn.accepted_at) * 1000
-        sink.emit(*done_message(turn, turn.result))
+        sink.end(*done_message(turn, turn.result))
 
     async def _steps(self, turn: Turn, game: Game, runner: ChainRunner, begun: float) -> None:
         # The first hook wants the facts too; intent and mood in them are still to come.
