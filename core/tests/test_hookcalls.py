@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pluggy
+import pytest
 
-from palaver import hookspecs
+from palaver import hookcalls, hookspecs
 from palaver.hookcalls import call_async, call_sync, resolve
 from palaver.hookspecs import hookimpl
 from palaver.testing.turns import make_turn
@@ -87,3 +88,14 @@ async def test_arguments_may_be_left_out() -> None:
     (call,) = resolve(manager(palaver_turn_finished), "palaver_turn_finished")
     await call_async(call, 1, print, turn=None, result=5)
     assert seen == [5]
+
+
+def test_a_plugin_that_blocks_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is served while a plain function takes its time; whoever wrote it should know."""
+    monkeypatch.setattr(hookcalls, "SLOW_S", 0.0)
+    (call,) = resolve(manager(context({"a": 1})), "palaver_build_context")
+    assert call(turn=None) == {"a": 1}
+    assert "plugin plugin0 held up the whole server" in caplog.text
+    assert "async def" in caplog.text

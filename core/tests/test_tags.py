@@ -12,7 +12,13 @@ from palaver.actions import DeclaredAction
 from palaver.testing.turns import make_turn
 from palaver.turn.events import Action, Emotion, Event, Stop, Text
 from palaver.turn.model import Turn
-from palaver.turn.tags import MAX_ACTIONS, MAX_TAG_CHARS, TagFilter
+from palaver.turn.tags import (
+    MAX_ACTIONS,
+    MAX_TAG_CHARS,
+    TagFilter,
+    tag_problems,
+    without_tags,
+)
 
 GIVE = DeclaredAction(
     "give",
@@ -152,3 +158,39 @@ def test_calls_are_counted_over_the_turn() -> None:
     turn = make_turn()
     first, second = run(["<do wave>a"], turn), run(["<do wave>b"], turn)
     assert [event.call for event in first + second if isinstance(event, Action)] == ["t1.1", "t1.2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Plain.", "Plain."),
+        ("<feel joy 0.4>Alpha.", "Alpha."),
+        ("Here. <do wave> Go.", "Here. Go."),
+        ('Take <do give {"item": "a > b"}>it.', "Take it."),
+        ("Hm.<do wave", "Hm."),
+        ("1 < 2 <3", "1 < 2 <3"),
+    ],
+)
+def test_a_text_without_its_tags_is_what_is_shown(text: str, shown: str) -> None:
+    """The short way comes to the same as the filter."""
+    assert without_tags(text) == shown
+    filtered = "".join(event.text for event in run([text]) if isinstance(event, Text))
+    assert filtered.strip() == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("<feel joy 0.3 Mm. Cold night.", "is never closed; add a `>`"),
+        ("<feel joi 0.3>Mm.", "there is no emotion 'joi'; did you mean `joy`?"),
+        ("<feel hungar>Mm.", "did you mean `hunger`?"),
+        ("<do give {broken}>Mm.", "is no action"),
+        ("<feel joy 0.3>Mm. <do wave>", None),
+        ("1 < 2", None),
+    ],
+)
+def test_mistakes_in_authored_tags_are_named(text: str, problem: str | None) -> None:
+    """A writer learns of them before a player hears last words instead of the line."""
+    found = tag_problems(text, ["hunger"])
+    assert (found == []) is (problem is None)
+    assert problem is None or problem in found[0]

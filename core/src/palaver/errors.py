@@ -95,7 +95,7 @@ class WorldError(PalaverError):
     """A file of a world that cannot be used.
 
     Attributes:
-        file: The file.
+        file: The file, or None.
         line: Line in it, from 1, or None where the whole file is meant.
         problem: What is wrong and what to write instead.
         others: What else is wrong with the same file.
@@ -109,7 +109,8 @@ class WorldError(PalaverError):
         line: int | None = None,
         others: tuple[WorldError, ...] = (),
     ) -> None:
-        self.problem, self.file, self.line, self.others = problem, file, line, others
+        self.problem, self.line, self.others = problem, line, others
+        self.file = Path(file) if file is not None else None
         super().__init__(f"{_where(file, line)}{problem}")
 
 

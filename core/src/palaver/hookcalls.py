@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import pluggy
@@ -22,6 +23,8 @@ log = logging.getLogger("palaver.plugins")
 
 CORE = "palaver"
 """Name under which Palaver's own implementations are registered; no plugin has it."""
+SLOW_S = 0.1
+"""A plugin that takes longer without awaiting anything is named: nobody can be served meanwhile."""
 TRACE = "PALAVER_TRACE_HOOKS"
 """Environment variable: with `1`, every call of a plugin is logged with its result."""
 
@@ -47,7 +50,18 @@ class HookCall:
 
     def __call__(self, **arguments: Any) -> Any:
         """Call it with those of the arguments that it takes."""
-        return self.function(*[arguments[name] for name in self.argnames])
+        begun = perf_counter()
+        result = self.function(*[arguments[name] for name in self.argnames])
+        took_s = perf_counter() - begun
+        if took_s > SLOW_S:
+            log.warning(
+                "plugin %s held up the whole server for %.0f ms in %s; make it `async def` and "
+                "await what takes its time, or use asyncio.to_thread",
+                self.plugin,
+                took_s * 1000,
+                self.hook,
+            )
+        return result
 
 
 def resolve(manager: pluggy.PluginManager, hook: str) -> tuple[HookCall, ...]:

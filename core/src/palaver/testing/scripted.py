@@ -132,9 +132,14 @@ class ScriptedBackend:
         self.calls.append(call)
         self._called.set()
         left = len(steps)
+        before: Step | None = None
         try:
             for step in steps:
                 left -= 1
+                if isinstance(step, str) and isinstance(before, str):
+                    # Two texts are two pieces; without a turn of the loop they would be joined.
+                    await asyncio.sleep(0)
+                before = step
                 if isinstance(step, str):
                     call.said += step
                     yield step

@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from palaver.hints import did_you_mean
 from palaver.turn.events import EMOTIONS, Action, Emotion, Event, Text
 
 if TYPE_CHECKING:
     from palaver.actions import DeclaredAction
     from palaver.turn.model import Turn
 
-__all__ = ["TagFilter"]
+__all__ = ["TagFilter", "tag_problems", "without_tags"]
 
 MAX_TAG_CHARS = 2_000
 """A tag longer than this is not one: it is dropped up to its end."""
@@ -163,6 +164,54 @@ class TagFilter:
         # Counted over all attempts of the turn: a call is never named twice.
         self._turn.calls += 1
         return Action(declared.name, args, f"{self._turn.id}.{self._turn.calls}")
+
+
+def without_tags(text: str) -> str:
+    """Return a text as it is shown: without its tags, and without doubled space around them."""
+    if "<" not in text:
+        return text
+    kept: list[str] = []
+    at = 0
+    for opening in _OPEN.finditer(text):
+        if opening.start() < at:
+            continue
+        end = _closing(text, opening.end())
+        before = text[at : opening.start()]
+        kept.append(before.lstrip() if kept and kept[-1][-1:].isspace() else before)
+        at = end + 1 if end >= 0 else len(text)
+    rest = text[at:]
+    shown = "".join(kept)
+    return (shown + (rest.lstrip() if not shown or shown[-1].isspace() else rest)).strip()
+
+
+def tag_problems(text: str, emotions: Iterable[str] = ()) -> list[str]:
+    """Return what is wrong with the tags of an authored text, in words.
+
+    Args:
+        text: The text.
+        emotions: Emotions of the persona besides the common ones.
+    """
+    problems = []
+    known = [*EMOTIONS, *(name.lower() for name in emotions)]
+    for opening in _OPEN.finditer(text):
+        end = _closing(text, opening.end())
+        if end < 0:
+            problems.append(f"the tag {text[opening.start() :][:30]!r} is never closed; add a `>`")
+            break
+        inner = text[opening.end() : end]
+        if opening[2].lower() == "feel" and not opening[1]:
+            name = (match[1] or "") if (match := _FEEL.match(inner)) else ""
+            if name.lower() not in known:
+                problems.append(f"there is no emotion {name!r}{did_you_mean(name, known)}")
+        elif not opening[1]:
+            match = _DO.match(inner)
+            rest = inner[match.end() :].strip() if match else inner
+            if match is None or (rest and _json_object(rest) is None):
+                problems.append(
+                    f"`<do{inner}>` is no action; write `<do NAME>` or `<do NAME "
+                    '{"argument": 1}>`'
+                )
+    return problems
 
 
 def _json_object(text: str) -> dict[str, Any] | None:

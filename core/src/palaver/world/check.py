@@ -17,6 +17,7 @@ from palaver.errors import ConfigError, ManifestError
 from palaver.hints import did_you_mean, listed, nearest
 from palaver.prompt.analysis import undeclared
 from palaver.prompt.template import BlockTemplate
+from palaver.turn.tags import tag_problems
 from palaver.world.conditions import Condition
 from palaver.world.lines import INTENTS
 from palaver.world.manifest import check_weights
@@ -190,6 +191,8 @@ class _Check:
             if "{{" in line.text or "{%" in line.text:
                 message = "lines are no templates: players would see the braces; write plain text"
                 self._warn(file, line.number, message)
+            for problem in tag_problems(line.text, persona.front.emotions):
+                self._error(file, line.number, problem)
             if isinstance(line.when, Condition):
                 for found in undeclared(line.when.references, persona.declared, file):
                     message = f"{found.message} (of {persona.file})"

@@ -161,7 +161,8 @@ class WorldStore:
                 log.error("%s%s", text, "" if quietly else "; the last good version serves on")
         broken = {problem.file for problem in new.problems}
         for file in {problem.file for problem in old.problems} - broken:
-            log.info("%s is live again", file)
+            gone = file is not None and not file.exists()
+            log.info("%s is %s", file, "gone" if gone else "live again")
         self._known = set(problems)
         for name, persona in new.personas.items():
             before = old.personas.get(name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from palaver.turn.language import normal_lang
+from palaver.turn.tags import without_tags
 from palaver.world.lines import Line
 
 __all__ = ["LineIndex", "Pool"]
@@ -49,12 +50,12 @@ class LineIndex:
 
     Attributes:
         lines: The sequence.
-        by_text: Id of each line by its text.
+        by_text: Id of each line by its text as it is shown.
     """
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.lines = lines
-        self.by_text = {line.text: line.id for line in lines}
+        self.by_text = {without_tags(line.text): line.id for line in lines}
         self._by: dict[tuple[str, str], list[Line]] = {}
         for line in lines:
             self._by.setdefault((normal_lang(line.lang), line.intent), []).append(line)
