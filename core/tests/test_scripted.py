@@ -1,11 +1,13 @@
 import asyncio
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 
 from palaver.chain.backend import Finish, GenerateRequest
-from palaver.errors import BackendUnavailable
+from palaver.errors import BackendUnavailable, ConfigError
 from palaver.testing.scripted import Pause, ScriptedBackend, scripted_type
+from palaver.testing.server import RunningServer, running_server
 
 
 def request() -> GenerateRequest:
@@ -76,3 +78,34 @@ def test_is_a_type_for_worlds() -> None:
     settings = made.settings(type="scripted", context_tokens=256)
     assert made.create("local", settings, None) is backend  # type: ignore[arg-type]  # never used
     assert backend.settings.context_tokens == 256
+
+
+async def test_texts_of_a_list_arrive_as_pieces(palaver_server: RunningServer) -> None:
+    """What is given in pieces is sent in pieces, the first ones too."""
+    palaver_server.backend.replies = [["Good ", "eve", "ning."]]
+    engine = await palaver_server.ready()
+    done = await engine.say("vlad", "Hello.", turn="t")
+    assert done["text"] == "Good evening."
+    deltas = [message["text"] for message in engine.log if message["type"] == "turn.delta"]
+    assert deltas == ["Good", " eve", "ning."]
+
+
+async def test_a_world_without_a_scripted_backend(palaver_world: Path) -> None:
+    """Replies that nobody would hear are refused, with the way to a backend that says them."""
+    settings = palaver_world / "palaver.toml"
+    table = '[backends.local]\ntype = "scripted"\n'
+    settings.write_text(settings.read_text(encoding="utf-8").replace(table, ""), encoding="utf-8")
+    async with running_server(palaver_world) as palaver:
+        with pytest.raises(ConfigError, match=r'overrides=\{"backends.local.type": "scripted"\}'):
+            palaver.backend.replies = ["Never."]
+    overrides = {"backends.local.type": "scripted"}
+    async with running_server(palaver_world, overrides=overrides) as palaver:
+        palaver.backend.replies = ["Heard."]
+        assert (await (await palaver.ready()).say("vlad", "Hello.", turn="t"))["text"] == "Heard."
+
+
+async def test_a_scripted_backend_of_another_name(palaver_world: Path) -> None:
+    """A table that no scripted backend belongs to is refused, with the names there are."""
+    with pytest.raises(ConfigError, match=r"'other'.*local"):
+        async with running_server(palaver_world, overrides={"backends.other.type": "scripted"}):
+            pass

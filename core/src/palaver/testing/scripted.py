@@ -23,6 +23,8 @@ from palaver.chain.backend import (
     Health,
     ModelInfo,
 )
+from palaver.errors import ConfigError
+from palaver.hints import listed
 from palaver.testing import UNIT_S
 
 __all__ = ["Call", "Pause", "Reply", "ScriptedBackend", "ScriptedSettings", "Step", "scripted_type"]
@@ -202,6 +204,11 @@ def scripted_type(
     )
 
     def create(backend: str, settings: BackendSettings, _context: object) -> ScriptedBackend:
+        if backend not in known:
+            raise ConfigError(
+                f"no scripted backend has the name {backend!r}; {listed(sorted(known))}",
+                key=f"backends.{backend}",
+            )
         made = known[backend]
         made.settings = settings
         return made

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palaver.errors import ConfigError
 from palaver.testing.fake_engine import FakeEngine
 from palaver.testing.scripted import ScriptedBackend, scripted_type
 
@@ -91,13 +92,28 @@ class RunningServer:
     Attributes:
         gateway: The gateway.
         server: The server.
-        backend: What answers; set its `replies`.
     """
 
     gateway: Gateway
     server: Server
-    backend: ScriptedBackend
+    _backend: ScriptedBackend
     _stack: AsyncExitStack = field(repr=False)
+
+    @property
+    def backend(self) -> ScriptedBackend:
+        """What answers as `local`; set its `replies`.
+
+        Raises:
+            ConfigError: The world has no such backend, so its replies would never be heard.
+        """
+        if all(entry.backend is not self._backend for entry in self.gateway.backends.values()):
+            raise ConfigError(
+                f"this world has no scripted backend {self._backend.name!r}; pass "
+                f'overrides={{"backends.{self._backend.name}.type": "scripted"}} to '
+                "running_server, or write that table into its palaver.toml",
+                key=f"backends.{self._backend.name}",
+            )
+        return self._backend
 
     @property
     def url(self) -> str:
