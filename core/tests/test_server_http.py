@@ -167,7 +167,9 @@ async def test_content_type(content_type: str, status: int, http: aiohttp.Client
     async with http.post("/v1/turns", data=json.dumps(ASK), headers=headers) as answer:
         assert answer.status == status
         if status != 200:
-            assert "application/json" in (await answer.json())["error"]["message"]
+            error = (await answer.json())["error"]
+            assert "application/json" in error["message"]
+            assert error["retryable"] is False
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,13 @@ async def test_bodies_that_are_no_json(body: bytes, http: aiohttp.ClientSession)
         assert (await answer.json())["error"]["code"] == "bad_message"
 
 
+async def test_an_unknown_npc_is_told_the_short_way(http: aiohttp.ClientSession) -> None:
+    """Over HTTP a persona is enough, and the error says so."""
+    async with http.post("/v1/turns", json={"npc": "nobody", "text": "Hello"}) as answer:
+        message = (await answer.json())["error"]["message"]
+    assert "give `persona`, or send npc.upsert first" in message
+
+
 async def test_a_body_that_is_too_large(http: aiohttp.ClientSession) -> None:
     """Bodies are bounded like messages."""
     async with http.post("/v1/turns", json={**ASK, "padding": "x" * 70_000}) as answer:
@@ -195,6 +204,9 @@ async def test_routes_that_are_not_there(http: aiohttp.ClientSession) -> None:
     async with http.get("/v2") as answer:
         assert answer.status == 404
         assert "error" in await answer.json()
+    async with http.get("/v2", headers={"Connection": "Upgrade", "Upgrade": "websocket"}) as answer:
+        assert answer.status == 404
+        assert (await answer.json())["error"]["message"] == "the WebSocket is at /v1"
     async with http.get("/v1/turns") as answer:
         assert answer.status == 405
         assert "error" in await answer.json()

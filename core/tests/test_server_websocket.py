@@ -185,6 +185,41 @@ async def test_a_text_frame_that_is_no_text(palaver_server: RunningServer) -> No
     await other.ping()
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ({"type": "npc.upsert", "npc": "vlad"}, "`persona` is missing; add `persona`"),
+        ({"type": "npc.upsert", "npc": "vlad", "persona": "x", "facts": 7}, "must be an object"),
+        ({"type": "turn.feedback", "turn": "t", "kind": "love"}, "'love' is not possible"),
+        ({"type": "actions.set", "actions": [{"name": "a b"}]}, "`actions[0].name` is 'a b', but"),
+        ({"type": "turn.start", "turn": "t", "npc": "vlad"}, "turn.start: give either `text`"),
+        ({"type": "facts.update", "npc": "vlad"}, "give `set`, `unset` or both"),
+        ({"type": "facts.update", "facts": {"day": 1}}, "give `set`, `unset` or both"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_is_wrong_is_told_in_plain_words(
+    message: dict[str, Any], told: str, palaver_server: RunningServer
+) -> None:
+    """An error names the field and says what to send instead."""
+    engine = await palaver_server.ready()
+    await engine.send({**message, "id": "m"})
+    error = await engine.expect("error", code="bad_message", re="m")
+    assert told in error["message"]
+    assert "Input" not in error["message"]
+
+
+async def test_the_first_message_is_told_apart_before_its_fields(
+    palaver_server: RunningServer,
+) -> None:
+    """Whoever begins with something else is told so, even where its fields are wrong too."""
+    engine = await palaver_server.engine()
+    await engine.send({"type": "turn.start"})
+    error = await engine.expect("error", code="bad_message")
+    assert error["message"].startswith("the first message must be session.start")
+    assert (await engine.closed())[0] == 4400
+
+
 async def test_without_subprotocol(palaver_server: RunningServer) -> None:
     """A client that offers no subprotocol is served all the same."""
     engine = await palaver_server.engine(subprotocols=None)

@@ -1,7 +1,7 @@
 """What is wrong with something a person wrote, in words that say what to write instead.
 
 pydantic finds the errors; this turns each into a path and a sentence, with the nearest right name
-for a typo. Used for `palaver.toml`, backends, front matter and adapter manifests.
+for a typo. Used for `palaver.toml`, backends, front matter, adapter manifests and wire messages.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _WORDS = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "list_type": 'must be a list, such as ["a", "b"]',
-    "dict_type": "must be a table of names and values",
-    "model_type": "must be a table of names and values",
-    "model_attributes_type": "must be a table of names and values",
+    "dict_type": "must be {table}",
+    "model_type": "must be {table}",
+    "model_attributes_type": "must be {table}",
     "path_type": "must be a path; put it in quotes",
     "url_type": 'must be an address, such as "http://127.0.0.1:8000"',
     "url_parsing": 'must be an address, such as "http://127.0.0.1:8000"',
@@ -49,6 +49,9 @@ _WORDS = {
 _PATTERNS = {
     r"^[A-Za-z0-9_.-]+$": "be of letters, digits, `_`, `.` and `-`",
     r"^[0-9a-f]{64}$": "be 64 hexadecimal digits",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "be of letters, digits and `_`, and not begin with a digit",
+    r"^[A-Za-z_][A-Za-z0-9_]{0,63}$": "be at most 64 letters, digits and `_`",
+    r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$": "be a language, such as `en` or `pt-BR`",
 }
 
 
@@ -73,7 +76,11 @@ class Trouble(NamedTuple):
 
 
 def explain(
-    err: ValidationError, model: type[BaseModel], *, noun: str = "setting"
+    err: ValidationError,
+    model: type[BaseModel],
+    *,
+    noun: str = "setting",
+    table: str = "a table of names and values",
 ) -> list[Trouble]:
     """Return what is wrong, one entry for each mistake.
 
@@ -81,6 +88,7 @@ def explain(
         err: What pydantic found.
         model: The model that was asked for.
         noun: What a key is called where it is unknown.
+        table: What a table is called where something else stands in its place.
     """
     troubles: dict[Path, Trouble] = {}
     missing: set[Path] = set()
@@ -95,7 +103,7 @@ def explain(
             meant.add((*path[:-1], nearest(str(path[-1]), choices) or ""))
             message = f"no such {noun}{did_you_mean(str(path[-1]), choices)}"
         else:
-            message = _message(error, path, annotation)
+            message = _message(error, path, annotation, table)
         if error["type"] == "missing":
             missing.add(path)
         # Of a union every member complains; the first is the one people mean.
@@ -109,7 +117,7 @@ def explain(
     ]
 
 
-def _message(error: Mapping[str, Any], path: Path, annotation: Any) -> str:
+def _message(error: Mapping[str, Any], path: Path, annotation: Any, table: str) -> str:
     kind, context = str(error["type"]), error.get("ctx", {})
     if kind == "missing":
         return f"is missing; add `{path[-1]}`{_example(annotation)}"
@@ -124,7 +132,7 @@ def _message(error: Mapping[str, Any], path: Path, annotation: Any) -> str:
     if kind in ("value_error", "assertion_error"):
         return str(error["msg"]).partition(", ")[2] or str(error["msg"])
     words = _WORDS.get(kind)
-    text = words.format(**context) if words else str(error["msg"])
+    text = words.format(table=table, **context) if words else str(error["msg"])
     return f"{_shown(value, path)}{text}"
 
 

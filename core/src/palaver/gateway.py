@@ -384,7 +384,7 @@ def _turn_start(**fields: Any) -> TurnStart:
     except ValidationError as err:
         from palaver.server.frames import problem
 
-        raise ProtocolError("bad_message", problem(err)) from err
+        raise ProtocolError("bad_message", problem(err, TurnStart)) from err
 
 
 async def _quietly(close: Callable[[], Awaitable[None]], name: str) -> None:

@@ -170,6 +170,8 @@ class FactsUpdate(_Message):
     def _one(self) -> Self:
         if self.npc is not None and self.player is not None:
             raise ValueError("give `npc` or `player`, not both")
+        if not self.model_fields_set & {"set", "unset"}:
+            raise ValueError("give `set`, `unset` or both; the facts themselves go into `set`")
         return self
 
 

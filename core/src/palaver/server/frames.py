@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from palaver import messages as m
 from palaver.errors import ProtocolError
+from palaver.explain import explain
 
 __all__ = ["check_version", "names", "parse", "problem", "to_frame"]
 
@@ -24,6 +25,8 @@ class _Names(msgspec.Struct):
 _NAMES = msgspec.json.Decoder(_Names)
 MAX_NAME = 128
 """Longest id that is echoed; what is longer is no id of this protocol."""
+FIRST = ("session.start", "session.resume")
+"""What a connection may begin with."""
 
 
 def names(data: str | bytes) -> tuple[str | None, str | None]:
@@ -42,12 +45,13 @@ def _name(value: object) -> str | None:
     return value if isinstance(value, str) and len(value) <= MAX_NAME else None
 
 
-def parse(data: str | bytes, limit: int) -> m.ClientMessage:
+def parse(data: str | bytes, limit: int, *, first: bool = False) -> m.ClientMessage:
     """Check a frame and return its message.
 
     Args:
         data: What came in.
         limit: Most bytes a message may have.
+        first: Whether it is the first of its connection, so that only a session can be begun.
 
     Raises:
         ProtocolError: It is no message of the protocol, or too large.
@@ -66,10 +70,10 @@ def parse(data: str | bytes, limit: int) -> m.ClientMessage:
         raise ProtocolError("bad_message", f"this is not JSON: {err}") from err
     if not isinstance(parsed, dict):
         raise ProtocolError("bad_message", "a message is one JSON object")
-    return _message(parsed)
+    return _message(parsed, first)
 
 
-def _message(parsed: dict[str, Any]) -> m.ClientMessage:
+def _message(parsed: dict[str, Any], first: bool) -> m.ClientMessage:
     kind = parsed.get("type")
     re, turn = _name(parsed.get("id")), _name(parsed.get("turn"))
     model = m.CLIENT_MESSAGES.get(kind) if isinstance(kind, str) else None
@@ -79,23 +83,32 @@ def _message(parsed: dict[str, Any]) -> m.ClientMessage:
         near = difflib.get_close_matches(kind[:64], m.CLIENT_MESSAGES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ProtocolError("unknown_type", f"there is no message {kind[:64]!r}{hint}", re=re)
+    if first and kind not in FIRST:
+        # Before its fields are looked at: to mend those would be of no use.
+        raise ProtocolError(
+            "bad_message",
+            f"the first message must be session.start or session.resume, not {kind}",
+            re=re,
+            close_code=4400,
+        )
     try:
         return cast("m.ClientMessage", model.model_validate(parsed))
     except ValidationError as err:
         raise ProtocolError(
             "bad_message",
-            f"{kind}: {problem(err)}",
+            f"{kind}: {problem(err, model)}",
             re=re,
             turn=turn if model is m.TurnStart else None,
         ) from err
 
 
-def problem(err: ValidationError) -> str:
+def problem(err: ValidationError, model: type[BaseModel]) -> str:
     """Return the first problem of a message in words, with its field."""
-    first = err.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    text = first["msg"].removeprefix("Value error, ")
-    return f"`{where}`: {text}" if where else text
+    trouble = explain(err, model, noun="field", table="an object")[0]
+    if not trouble.path:
+        return trouble.message
+    # A name that a client made up may be long.
+    return f"`{trouble.key[:MAX_NAME]}` {trouble.message}"
 
 
 def check_version(start: m.SessionStart) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -168,28 +167,30 @@ class HttpRoutes:
         self._next += 1
         fields = asked.model_dump(exclude_none=True)
         fields.setdefault("turn", f"http-{self._next}")
-        await self._gateway.ask(
-            fields.pop("text", None),
-            npc=fields.pop("npc"),
-            sink=sink,
-            on_turn=on_turn,
-            **fields,
-        )
+        try:
+            await self._gateway.ask(
+                fields.pop("text", None),
+                npc=fields.pop("npc"),
+                sink=sink,
+                on_turn=on_turn,
+                **fields,
+            )
+        except ProtocolError as err:
+            if err.code != "unknown_npc":
+                raise
+            # Over HTTP there is a shorter way than the one that the game knows.
+            hint = f"there is no NPC {asked.npc!r}; give `persona`, or send npc.upsert first"
+            raise ProtocolError(err.code, hint) from err
 
     async def _read(self, request: web.Request) -> m.TurnRequest:
         if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(
-                text=json.dumps(
-                    {"error": {"code": "bad_message", "message": "send application/json"}}
-                ),
-                content_type="application/json",
-            )
+            raise web.HTTPUnsupportedMediaType(reason="send application/json")
         async with asyncio.timeout(10):
             body = await request.read()
         try:
             return m.TurnRequest.model_validate(msgspec.json.decode(body))
         except ValidationError as err:
-            raise ProtocolError("bad_message", problem(err)) from err
+            raise ProtocolError("bad_message", problem(err, m.TurnRequest)) from err
         except (msgspec.DecodeError, RecursionError, UnicodeError) as err:
             raise ProtocolError("bad_message", f"the body is not JSON: {err}") from err
 
@@ -275,6 +276,8 @@ async def errors(request: web.Request, handler: Any) -> web.StreamResponse:
     except web.HTTPException as err:
         if err.content_type == "application/json" or err.status < 400:
             raise
+        if err.status == 404 and request.headers.get("Upgrade", "").lower() == "websocket":
+            return error_response("bad_message", "the WebSocket is at /v1", status=404)
         code = "too_large" if err.status == 413 else "bad_message"
         return error_response(code, err.reason, status=err.status)
     except TimeoutError:

@@ -202,21 +202,14 @@ class _Connection:
         return None
 
     async def _first(self, data: str | bytes) -> None:
-        message = self._parse(data)
-        if isinstance(message, m.SessionStart):
+        message = parse(data, self._limits.message_bytes, first=True)
+        if isinstance(message, m.SessionResume):
+            self._resume(message)
+        elif isinstance(message, m.SessionStart):
             principal = self._gate.principal(message.token)
             check_version(message)
             self._session = self._hub.open(message, principal, self._outbox)
             self._outbox.push(self._ready(m.SessionReady))
-        elif isinstance(message, m.SessionResume):
-            self._resume(message)
-        else:
-            raise ProtocolError(
-                "bad_message",
-                f"the first message must be session.start or session.resume, not {message.type}",
-                re=message.id,
-                close_code=4400,
-            )
 
     def _resume(self, message: m.SessionResume) -> None:
         principal = self._gate.principal(message.token)
@@ -254,7 +247,7 @@ class _Connection:
                 close_code=4429 if self._refused > REFUSALS else None,
             )
         self._refused = 0
-        message = self._parse(data)
+        message = parse(data, self._limits.message_bytes)
         if isinstance(message, m.SessionStart | m.SessionResume):
             raise ProtocolError(
                 "bad_message", "the session is open already; end it first", re=message.id
@@ -270,9 +263,6 @@ class _Connection:
         if answer is not None:
             self._outbox.push(answer)
         return False
-
-    def _parse(self, data: str | bytes) -> m.ClientMessage:
-        return parse(data, self._limits.message_bytes)
 
     def _ready(self, model: type[m.SessionReady], **more: str) -> str:
         session = self._session
