@@ -10,6 +10,10 @@ A plugin is a module with functions of these names, marked with `hookimpl`:
 
 A function may leave out arguments it does not need. A plugin that raises is named in the log and
 in the turn's trace, and everything goes on without it.
+
+What a plugin has to tell goes into the log, as in the examples below, where `log` is
+`logging.getLogger(__name__)`. Leave `print` out: `palaver chat --say` promises that nothing but
+the reply is written to standard output.
 """
 
 from __future__ import annotations
@@ -251,7 +255,7 @@ def palaver_turn_finished(turn: Turn, result: TurnResult) -> Awaitable[None] | N
     Example:
         @hookimpl
         def palaver_turn_finished(turn, result):
-            print(turn.npc.id, result.served_by.backend, result.ttft_ms)
+            log.info("%s by %s", turn.npc.id, result.served_by.backend)
 
     Added in 0.1.
     """
@@ -270,7 +274,7 @@ def palaver_session_opened(session: SessionInfo) -> Awaitable[None] | None:
     Example:
         @hookimpl
         def palaver_session_opened(session):
-            print(session.client_name, "plays", session.game)
+            log.info("%s plays %s", session.client_name, session.game)
 
     Added in 0.1.
     """
@@ -288,7 +292,7 @@ def palaver_session_closed(session: SessionInfo) -> Awaitable[None] | None:
     Example:
         @hookimpl
         def palaver_session_closed(session):
-            print(session.client_name, "left", session.game)
+            log.info("%s left %s", session.client_name, session.game)
 
     Added in 0.1.
     """
