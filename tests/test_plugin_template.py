@@ -62,6 +62,35 @@ def test_nothing_of_the_old_name_is_left(installed: Installed) -> None:
             assert "example" not in path.read_text(encoding="utf-8").lower(), path
 
 
+def test_the_readme_is_the_copys_own(installed: Installed) -> None:
+    """The copy's README tells about the plugin, not how to copy it."""
+    readme = (installed.folder / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith("# palaver-sea-shanty\n\nA plugin for Palaver. ")
+    assert "new.py" not in readme
+    assert "<!--" not in readme
+
+
+@pytest.mark.parametrize("name", ["sea_shanty", "Sea Shanty", "SeaShanty"])
+def test_a_name_that_is_written_otherwise(name: str, tmp_path: Path) -> None:
+    """Whoever writes the name in another way is told how to write it."""
+    make = [sys.executable, str(TEMPLATE / "new.py"), name]
+    done = subprocess.run(
+        make, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=LIMIT_S
+    )
+    assert done.returncode == 1
+    assert "write `sea-shanty`" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_comes_next_is_told(tmp_path: Path) -> None:
+    """The steps name the copy, and take Palaver from its repository."""
+    make = [sys.executable, str(TEMPLATE / "new.py"), "oracle"]
+    done = subprocess.run(
+        make, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=LIMIT_S, check=True
+    )
+    assert f"install -e './core[testing]' -e {tmp_path / 'palaver-oracle'}\n" in done.stdout
+
+
 def test_its_own_tests_pass(installed: Installed) -> None:
     """The copy's tests pass, with its own settings of pytest."""
     out = installed.run("pytest", "-q", "-p", "no:cacheprovider", "tests")
