@@ -25,6 +25,10 @@ CORE = "palaver"
 """Name under which Palaver's own implementations are registered; no plugin has it."""
 SLOW_S = 0.1
 """A plugin that takes longer without awaiting anything is named: nobody can be served meanwhile."""
+AT_START = frozenset(
+    f"palaver_register_{what}" for what in ("backends", "bridges", "world", "commands")
+)
+"""These run before anybody is served, and import what they need."""
 TRACE = "PALAVER_TRACE_HOOKS"
 """Environment variable: with `1`, every call of a plugin is logged with its result."""
 
@@ -53,7 +57,7 @@ class HookCall:
         begun = perf_counter()
         result = self.function(*[arguments[name] for name in self.argnames])
         took_s = perf_counter() - begun
-        if took_s > SLOW_S:
+        if took_s > SLOW_S and self.hook not in AT_START:
             log.warning(
                 "plugin %s held up the whole server for %.0f ms in %s; make it `async def` and "
                 "await what takes its time, or use asyncio.to_thread",
