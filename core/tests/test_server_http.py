@@ -147,6 +147,7 @@ async def test_what_is_refused(
     assert error["code"] == code
     assert error["message"]
     assert error["retryable"] is False
+    assert "Input" not in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,10 @@ class HttpRoutes:
         async with asyncio.timeout(10):
             body = await request.read()
         try:
-            return m.TurnRequest.model_validate(msgspec.json.decode(body))
+            parsed = msgspec.json.decode(body)
+            if not isinstance(parsed, dict):
+                raise ProtocolError("bad_message", "the body is one JSON object, as turn.start is")
+            return m.TurnRequest.model_validate(parsed)
         except ValidationError as err:
             raise ProtocolError("bad_message", problem(err, m.TurnRequest)) from err
         except (msgspec.DecodeError, RecursionError, UnicodeError) as err:
