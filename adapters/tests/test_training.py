@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(
         bool(MISSING),
-        reason='needs torch, transformers and PEFT: pip install "palaver-adapters[train]"',
+        reason="needs torch, transformers and PEFT: pip install './adapters[train]'",
     ),
     # They warn about each other's coming changes; nothing that a test here could mend.
     pytest.mark.filterwarnings("default"),

@@ -33,7 +33,7 @@ def test_it_makes_a_world(cli: Cli, tmp_path: Path) -> None:
 
 def test_it_says_what_is_missing(cli: Cli) -> None:
     """Where no plugin brings the base template, it says which one does."""
-    assert "pip install palaver-prompts" in cli("init", "inn").stdout
+    assert "install `./prompts`" in cli("init", "inn").stdout
 
 
 def test_json(cli: Cli, tmp_path: Path, read_json: Callable[[Result], Any]) -> None:

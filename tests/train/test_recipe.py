@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.timeout(3600),
     pytest.mark.skipif(
         bool(MISSING),
-        reason='needs torch, transformers and PEFT: pip install "palaver-adapters[train]"',
+        reason="needs torch, transformers and PEFT: pip install './adapters[train]'",
     ),
     # torch, transformers and PEFT warn about each other's coming changes.
     pytest.mark.filterwarnings("default"),

@@ -1,5 +1,5 @@
 """Recipes that train the models and adapters of this project.
 
 Only `palaver_adapters.training.texts` and `.data` run without the extra `train`
-(`pip install "palaver-adapters[train]"`), which brings torch, transformers and PEFT.
+(`pip install './adapters[train]'` in a checkout), which brings torch, transformers and PEFT.
 """

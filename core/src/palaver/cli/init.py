@@ -56,7 +56,7 @@ def command(folder: Path, example: str | None, as_json: bool) -> None:
     if example is None and not _has_base():
         out.print(
             "[yellow]Its persona begins with npc.j2 of palaver-prompts, which is not installed: "
-            "pip install palaver-prompts[/]",
+            "install `./prompts` from where Palaver itself came[/]",
             soft_wrap=True,
         )
     out.print(f"[bold]{safe(folder)}[/] is a world now, and you trust it.", soft_wrap=True)
