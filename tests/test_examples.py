@@ -94,7 +94,9 @@ async def moor_server(moor: Path, *replies: object) -> AsyncIterator[RunningServ
 def test_the_moon_world_is_what_the_tutorials_end_with(page: str) -> None:
     """Each piece of code of a tutorial stands in the example, in that order."""
     text = (ROOT / f"docs/tutorial/{page}.md").read_text(encoding="utf-8")
-    pieces = re.findall(r"<!-- (file|append): moor/(\S+) -->\n```\w+\n(.*?)```\n", text, re.DOTALL)
+    pieces = re.findall(
+        r"<!-- (file|append): (?:moor|fen)/(\S+) -->\n```\w+\n(.*?)```\n", text, re.DOTALL
+    )
     built: dict[str, str] = {}
     for how, name, piece in pieces:
         built[name] = piece if how == "file" else built.get(name, "") + piece
