@@ -18,6 +18,7 @@ from palaver.chain.attempt import Attempt, Entry
 from palaver.chain.backend import GenerateRequest, Sampling
 from palaver.errors import BackendError, BackendRefused, BackendTimeout
 from palaver.prompt.trim import budget_chars, trim
+from palaver.turn.events import Text
 from palaver.turn.model import PRIORITIES, Outcome, ServedBy
 from palaver.turn.model import Attempt as TrailEntry
 
@@ -105,8 +106,6 @@ class ChainRunner:
             await self._filters.finish()
             if not self._reply.length:
                 # A filter took even these; a turn without words would break the promise.
-                from palaver.turn.events import Text
-
                 self._reply.show(Text(self._turn.persona.front.last_words))
             self._turn.result.served_by = ServedBy(LAST_WORDS, LAST_WORDS)
             self._trail(LAST_WORDS, "served", reason)
