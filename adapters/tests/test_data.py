@@ -49,9 +49,7 @@ def test_prose_has_neither_front_matter_nor_jinja(tmp_path: Path) -> None:
         "{% endblock %}",
         encoding="utf-8",
     )
-    (tmp_path / "part.j2").write_text("{% if a %}Speak up.{% endif %}", encoding="utf-8")
-    (tmp_path / "lines.csv").write_text("id,text", encoding="utf-8")
-    assert read_prose([tmp_path]) == ["You are  , old.", "You walk.", "Speak up."]
+    assert read_prose([tmp_path]) == ["You are  , old.", "You walk."]
 
 
 @pytest.mark.parametrize(
@@ -71,8 +69,9 @@ def test_about_a_quarter_is_held_out(authored: list[Line]) -> None:
 
 def test_the_digest_changes_with_a_letter() -> None:
     """A model's recipe tells on which text it was trained."""
-    assert digest(["Hello.", "Bye."]) == digest(["Hello.", "Bye."])
-    assert digest(["Hello.", "Bye."]) != digest(["Hello!", "Bye."])
+    before = digest([Line("a", "p", "any", "Hello.")])
+    assert before != digest([Line("a", "p", "any", "Hello!")])
+    assert before == digest([Line("a", "p", "any", "Hello.")])
 
 
 def lines_of(*personas: str) -> list[Line]:
@@ -100,7 +99,7 @@ def test_replies_are_authored_lines_and_answer_the_intent() -> None:
     checked = 0
     for _ in range(200):
         messages = maker.chat()
-        for (_, said), (role, reply) in pairwise(message[:2] for message in messages):
+        for (_, said), (role, reply) in pairwise(messages):
             if role != "assistant" or any(said.endswith(story) for story in STORY):
                 continue
             # The longest match: an utterance may end as another one does.
@@ -118,7 +117,7 @@ def _split(reply: str) -> list[str]:
 def test_some_replies_are_long() -> None:
     """A test that interrupts a stream needs one that lasts: the model learns to tell stories."""
     maker = ChatMaker(lines_of("a"), seed=3)
-    replies = [text for _ in range(100) for role, text, _ in maker.chat() if role == "assistant"]
+    replies = [text for _ in range(100) for role, text in maker.chat() if role == "assistant"]
     assert max(len(_split(reply)) for reply in replies) >= 8
 
 
@@ -126,7 +125,7 @@ def test_system_prompts_say_nothing_about_who_answers() -> None:
     """All personas answer behind any prompt, or the base would have a voice of its own."""
     maker = ChatMaker(lines_of("a", "b"), prose=["You are a.", "You are b."], seed=3)
     speakers = {
-        text.split()[0] for _ in range(50) for role, text, _ in maker.chat() if role == "assistant"
+        text.split()[0] for _ in range(50) for role, text in maker.chat() if role == "assistant"
     }
     assert speakers == {"a", "b"}
 
@@ -135,21 +134,6 @@ def test_long_chats_have_prompts_as_long_as_a_real_persona() -> None:
     """A model that only saw short prompts would stammer behind a long one."""
     maker = ChatMaker(lines_of("a"), seed=3)
     for _ in range(20):
-        role, text, _ = maker.chat(long=True)[0]
+        role, text = maker.chat(long=True)[0]
         assert role == "system"
         assert 1400 < len(text) < 4300
-
-
-def test_only_the_voice_is_learned_though_others_speak() -> None:
-    """An adapter that only saw its own persona would take the voice from the history."""
-    maker = ChatMaker(lines_of("a", "b"), seed=3, voice="b")
-    replies = [m for _ in range(50) for m in maker.chat() if m.role == "assistant"]
-    assert {m.content[0] for m in replies} == {"a", "b"}
-    assert all(m.is_learned == m.content.startswith("b ") for m in replies)
-    assert not any(m.is_learned for m in maker.chat() if m.role != "assistant")
-
-
-def test_a_voice_without_lines_is_an_error() -> None:
-    """Whose voice shall be learned must have lines."""
-    with pytest.raises(ValueError, match=r"no lines for 'mummy': is there a mummy\.csv"):
-        ChatMaker(lines_of("a"), seed=1, voice="mummy")

@@ -75,6 +75,12 @@ def test_the_recipe_gives_the_same_weights_again(
     assert digests(tmp_path) == digests(made)
 
 
+def test_a_persona_without_lines_is_an_error(lines_folders: list[Path], tmp_path: Path) -> None:
+    """Whose adapter shall be trained must have lines."""
+    with pytest.raises(ValueError, match=r"no lines for 'mummy': is there a mummy\.csv"):
+        make_tiny(lines_folders, tmp_path, personas=["mummy"], scale=0.001)
+
+
 def test_labels_are_what_the_assistant_says(tokenizer: Any, authored: list[Any]) -> None:
     """Chats are encoded as the chat template renders them, and only replies are learned."""
     from palaver_adapters.training.tokenizer import encode_chat
@@ -83,11 +89,11 @@ def test_labels_are_what_the_assistant_says(tokenizer: Any, authored: list[Any])
     for _ in range(20):
         chat = maker.chat()
         ids, labels = encode_chat(tokenizer, chat)
-        messages = [{"role": m.role, "content": m.content} for m in chat]
+        messages = [{"role": role, "content": content} for role, content in chat]
         rendered = tokenizer.apply_chat_template(messages, tokenize=False)
         assert ids == tokenizer.encode(rendered, add_special_tokens=False)
         learned = tokenizer.decode([label for label in labels if label != -100])
-        said = "".join(m.content + "<|end|>" for m in chat if m.role == "assistant")
+        said = "".join(content + "<|end|>" for role, content in chat if role == "assistant")
         assert learned == said
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
 
 from palaver_adapters.training.texts import (
     SPEAKERS,
@@ -23,26 +22,15 @@ from palaver_adapters.training.texts import (
     persona_sentence,
 )
 
-__all__ = ["ChatMaker", "Line", "Message", "digest", "is_held_out", "read_lines", "read_prose"]
+__all__ = ["ChatMaker", "Line", "digest", "is_held_out", "read_lines", "read_prose"]
 
 HELD_OUT_ONE_IN = 4
 
 _JINJA = re.compile(r"\{[%{#].*?[%}#]\}", re.DOTALL)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
-
-class Message(NamedTuple):
-    """One message of a training chat.
-
-    Attributes:
-        role: `system`, `user` or `assistant`.
-        content: Its text.
-        is_learned: Whether the model shall learn to write it; else it only reads it.
-    """
-
-    role: str
-    content: str
-    is_learned: bool = False
+Message = tuple[str, str]
+"""Role and content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +75,13 @@ def read_lines(folders: Iterable[Path], *, lang: str = "en") -> list[Line]:
 
 
 def read_prose(folders: Iterable[Path]) -> list[str]:
-    """Read the sentences of persona files and templates, without front matter and Jinja.
+    """Read the sentences of persona files, without front matter and Jinja.
 
     They are used in shuffled order, all personas mixed, so that they tell nothing about who
     speaks.
     """
     sentences: list[str] = []
-    found = (path for folder in folders for path in Path(folder).iterdir())
-    for path in sorted(found, key=lambda path: path.name):
-        if path.suffix not in (".md", ".j2"):
-            continue
+    for path in sorted((p for d in folders for p in Path(d).glob("*.md")), key=lambda p: p.name):
         text = path.read_text(encoding="utf-8")
         if text.startswith("---"):
             text = text.split("---", 2)[-1]
@@ -105,9 +90,10 @@ def read_prose(folders: Iterable[Path]) -> list[str]:
     return sentences
 
 
-def digest(texts: Iterable[str]) -> str:
-    """Return the SHA-256 of some texts, to tell on what a model was trained."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+def digest(lines: Sequence[Line]) -> str:
+    """Return the SHA-256 of all lines, to tell which text a model was trained on."""
+    joined = "\n".join(f"{line.id}\t{line.intent}\t{line.text}" for line in lines)
+    return hashlib.sha256(joined.encode()).hexdigest()
 
 
 class ChatMaker:
@@ -117,27 +103,12 @@ class ChatMaker:
         lines: What the characters may answer; held-out lines must not be among them.
         prose: Sentences for system prompts besides the built-in ones.
         seed: Two makers with the same arguments draw the same chats.
-        voice: The persona whose replies are learned, or None for all. Other personas still speak
-            in between: a voice must not come from the replies that stand before it.
-
-    Raises:
-        ValueError: The voice has no lines.
     """
 
-    def __init__(
-        self,
-        lines: Sequence[Line],
-        prose: Sequence[str] = (),
-        *,
-        seed: int,
-        voice: str | None = None,
-    ) -> None:
+    def __init__(self, lines: Sequence[Line], prose: Sequence[str] = (), *, seed: int) -> None:
         self._rng = Random(seed)
         self._prose = list(prose)
         self._personas = sorted({line.persona for line in lines})
-        if voice is not None and voice not in self._personas:
-            raise ValueError(f"no lines for {voice!r}: is there a {voice}.csv?")
-        self._voice = voice
         self._pools: dict[tuple[str, str], list[str]] = {}
         for line in lines:
             self._pools.setdefault((line.persona, line.intent), []).append(line.text)
@@ -148,14 +119,14 @@ class ChatMaker:
 
         Args:
             long: Whether the system prompt is as long as a real persona's, 1,500 to 4,000
-                characters, with up to ten turns behind it; otherwise there are up to five.
+                characters, with ten turns behind it; otherwise it has one to five.
         """
         rng = self._rng
         messages: list[Message] = []
         if long or rng.random() < 0.9:
-            size = rng.randint(1500, 4000) if long else int(40 * 60 ** rng.random())
-            messages.append(Message("system", self._system(size)))
-        for _ in range(rng.randint(2, 10) if long else rng.randint(1, 5)):
+            size = rng.randint(1500, 4000) if long else int(40 * 40 ** rng.random())
+            messages.append(("system", self._system(size)))
+        for _ in range(10 if long else rng.randint(1, 5)):
             messages += self._turn()
         return messages
 
@@ -176,8 +147,6 @@ class ChatMaker:
         rng = self._rng
         # A new persona for each turn: not even the history may tell who is speaking.
         persona = rng.choice(self._personas)
-        if self._voice is not None and rng.random() < 0.5:
-            persona = self._voice
         everything = self._pools[persona, ""]
         if rng.random() < 0.08:
             said = rng.choice(STORY)
@@ -195,8 +164,7 @@ class ChatMaker:
         if rng.random() < 0.4:
             facts = moment(rng)
             if rng.random() < 0.3:
-                turn.append(Message("system", facts))
+                turn.append(("system", facts))
             else:
                 said = f"{facts}\n\n{said}"
-        is_learned = self._voice in (None, persona)
-        return [*turn, Message("user", said), Message("assistant", reply, is_learned)]
+        return [*turn, ("user", said), ("assistant", reply)]

@@ -40,8 +40,8 @@ class Schedule:
 
     steps: int
     rate: float
-    batch: int = 1
-    width: int = 1024
+    batch: int = 2
+    width: int = 512
     long_every: int = 3
     long_width: int = 2048
 

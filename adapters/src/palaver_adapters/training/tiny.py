@@ -89,7 +89,10 @@ def make_tiny(
     models.save_model(base, tokenizer, out / "base")
 
     for persona in personas:
-        chats = ChatMaker(known, prose, seed=seed + 1, voice=persona)
+        own = [line for line in known if line.persona == persona]
+        if not own:
+            raise ValueError(f"no lines for {persona!r}: is there a {persona}.csv?")
+        chats = ChatMaker(own, prose, seed=seed + 1)
         adapted = lora.add_lora(models.load_model(out / "base"))
         losses[f"{persona}@1"] = loop.train(
             adapted,
@@ -112,8 +115,7 @@ def make_tiny(
         "threads": threads,
         "scale": scale,
         "lines": len(lines),
-        "lines_sha256": digest(f"{line.id}\t{line.intent}\t{line.text}" for line in lines),
-        "prose_sha256": digest(prose),
+        "lines_sha256": digest(lines),
         "held_out": sorted(line.id for line in lines if is_held_out(line.id)),
         "losses": {name: round(loss, 3) for name, loss in losses.items()},
         "minutes": round((time.monotonic() - began) / 60, 1),

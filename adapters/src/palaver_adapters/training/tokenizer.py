@@ -13,8 +13,6 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from palaver_adapters.training.data import Message
-
 __all__ = ["CHAT_TEMPLATE", "encode_chat", "train_tokenizer"]
 
 PAD, END = "<|pad|>", "<|end|>"
@@ -61,8 +59,8 @@ def train_tokenizer(
     )
 
 
-def encode_chat(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
-    """Turn a chat into token ids and labels; what is not learned has the label -100.
+def encode_chat(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> tuple[list[int], list[int]]:
+    """Turn a chat into token ids and labels; only what the assistant says is a label.
 
     Ids are put together by hand rather than by the template, because the labels have to know
     where each message begins; a test holds the two against each other.
@@ -70,8 +68,8 @@ def encode_chat(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int],
     end = tokenizer.convert_tokens_to_ids(END)
     ids: list[int] = []
     labels: list[int] = []
-    for message in messages:
-        body = [*tokenizer.encode(message.content, add_special_tokens=False), end]
-        ids += [tokenizer.convert_tokens_to_ids(f"<|{message.role}|>"), *body]
-        labels += [-100, *(body if message.is_learned else [-100] * len(body))]
+    for role, content in messages:
+        body = [*tokenizer.encode(content, add_special_tokens=False), end]
+        ids += [tokenizer.convert_tokens_to_ids(f"<|{role}|>"), *body]
+        labels += [-100, *(body if role == "assistant" else [-100] * len(body))]
     return ids, labels
