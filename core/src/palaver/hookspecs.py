@@ -127,7 +127,8 @@ def palaver_turn_received(turn: Turn) -> Awaitable[None] | None:
     `turn.text`, set `turn.intent`, `turn.mood` or `turn.tier_name`, or call
     `turn.refuse(reason)`: then no backend is asked, no other plugin either, the persona's last
     words are spoken, and nothing of it is remembered. May be async; each implementation has
-    `limits.hook_ms` (250 ms) and is left behind when it takes longer.
+    `limits.hook_ms` (250 ms) and is left behind when it takes longer. A plain function cannot be
+    left behind: one that blocks holds up the whole server, and is named in the log.
 
     Args:
         turn: The turn, with NPC, player, persona and tier; `turn.variables` holds the facts, as

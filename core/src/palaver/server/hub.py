@@ -82,7 +82,7 @@ class Hub:
         return found
 
     def attach(self, session: Session, outbox: Outbox) -> Outbox | None:
-        """Give a session a new connection; returns the queue of the older one, if it has one."""
+        """Give a session a new connection; returns the way out of the older one, if any."""
         expiry = self._expiries.pop(session.info.id, None)
         if expiry is not None:
             expiry.cancel()
