@@ -112,6 +112,10 @@ def hooks_page() -> str:
     return _page(parts)
 
 
+TABLES = ("server", "limits", "memory", "spend", "store", "backends", "tiers")
+"""Settings that have a section of their own."""
+
+
 def settings_page() -> str:
     """Returns the page of settings."""
     parts = [
@@ -123,11 +127,19 @@ def settings_page() -> str:
             "comes before the environment, the environment before the file."
         ),
         "## Top level",
-        field_table(models.Settings, skip=("server", "limits", "memory", "backends", "tiers")),
+        field_table(models.Settings, skip=TABLES),
     ]
-    for model in (models.Server, models.Token, models.Limits, models.MemorySettings):
+    for model in (
+        models.Server,
+        models.Token,
+        models.Limits,
+        models.MemorySettings,
+        models.SpendSettings,
+        models.StoreTable,
+        models.Tier,
+        models.CacheRule,
+    ):
         parts += _settings(model)
-    parts += _settings(models.Tier)
     parts += ["### Shipped tiers", _tiers_table()]
     parts += ["## `[backends.NAME]`", *_backends()]
     parts += ["## Environment variables", _variables_table()]

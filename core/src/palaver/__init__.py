@@ -22,8 +22,10 @@ if TYPE_CHECKING:
         GenerateRequest,
         Health,
         ModelInfo,
+        Replica,
         Sampling,
     )
+    from palaver.chain.checks import GO, OK, WAIT, Checker, Objection
     from palaver.client import Client, connect
     from palaver.errors import (
         BackendError,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         PromptTooLong,
         ProtocolError,
         ServerError,
+        StoreError,
         StreamBroken,
         WorldError,
     )
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from palaver.server.app import Server
     from palaver.session_info import SessionInfo
     from palaver.startup import prepare
+    from palaver.store import Store, StoreSettings, StoreType
     from palaver.turn.events import Action, AsyncFilter, Emotion, Event, Filter, Stop, Text
     from palaver.turn.model import Turn, TurnResult
 
@@ -66,8 +70,10 @@ _MODULES = {
         "GenerateRequest",
         "Health",
         "ModelInfo",
+        "Replica",
         "Sampling",
     ),
+    "palaver.chain.checks": ("GO", "OK", "WAIT", "Checker", "Objection"),
     "palaver.client": ("Client", "connect"),
     "palaver.errors": (
         "BackendError",
@@ -85,6 +91,7 @@ _MODULES = {
         "PromptTooLong",
         "ProtocolError",
         "ServerError",
+        "StoreError",
         "StreamBroken",
         "WorldError",
     ),
@@ -96,6 +103,7 @@ _MODULES = {
     "palaver.server.app": ("Server",),
     "palaver.session_info": ("SessionInfo",),
     "palaver.startup": ("prepare",),
+    "palaver.store": ("Store", "StoreSettings", "StoreType"),
     "palaver.turn.events": (
         "Action",
         "AsyncFilter",
@@ -110,6 +118,9 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "GO",
+    "OK",
+    "WAIT",
     "Action",
     "AsyncFilter",
     "Backend",
@@ -124,6 +135,7 @@ __all__ = [
     "BackendUnauthorized",
     "BackendUnavailable",
     "Bridge",
+    "Checker",
     "Client",
     "ConfigError",
     "ConnectionLost",
@@ -139,18 +151,24 @@ __all__ = [
     "Message",
     "ModelInfo",
     "ModelNotFound",
+    "Objection",
     "PalaverError",
     "Place",
     "PluginError",
     "Prompt",
     "PromptTooLong",
     "ProtocolError",
+    "Replica",
     "Sampling",
     "Section",
     "Server",
     "ServerError",
     "SessionInfo",
     "Stop",
+    "Store",
+    "StoreError",
+    "StoreSettings",
+    "StoreType",
     "StreamBroken",
     "Text",
     "Turn",

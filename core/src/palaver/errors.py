@@ -10,6 +10,7 @@
     ├── TrustError               a world that wants more than an untrusted one may have
     ├── PluginError              a plugin that cannot be loaded
     ├── ProtocolError            what a peer sent (code, re, close_code)
+    ├── StoreError               the shared store does not answer
     ├── ServerError              a reply of a Palaver server to the client (code)
     │   └── ConnectionLost       the server went away
     └── BackendError             a source of text (backend)
@@ -49,6 +50,7 @@ __all__ = [
     "PromptTooLong",
     "ProtocolError",
     "ServerError",
+    "StoreError",
     "StreamBroken",
     "TemplateError",
     "TrustError",
@@ -171,6 +173,10 @@ class ProtocolError(PalaverError):
         self.code, self.message, self.re, self.turn = code, message, re, turn
         self.retryable, self.close_code = retryable, close_code
         super().__init__(f"{code}: {message}")
+
+
+class StoreError(PalaverError):
+    """The shared store does not answer, or not in time."""
 
 
 class ServerError(PalaverError):

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
     from palaver.bridge import Bridge
     from palaver.chain.backend import BackendType
+    from palaver.chain.checks import Checker
     from palaver.plugins import WorldRegistry
     from palaver.prompt.sections import Prompt
     from palaver.session_info import SessionInfo
+    from palaver.store import StoreType
     from palaver.turn.events import AsyncFilter, Filter
     from palaver.turn.model import Turn, TurnResult
 
@@ -55,6 +57,25 @@ def palaver_register_backends(register: Callable[[BackendType], None]) -> None:
         @hookimpl
         def palaver_register_backends(register):
             register(BackendType("echo", EchoSettings, EchoBackend))
+
+    Added in 0.1.
+    """
+
+
+@_hookspec
+def palaver_register_stores(register: Callable[[StoreType], None]) -> None:
+    """Offer stores, for `[store] type = "..."`: where gateways share cache and spend.
+
+    Called once on start, before the configuration is read. All plugins are called. Synchronous;
+    no I/O.
+
+    Args:
+        register: Takes one `StoreType`; raises `PluginError` where the name is taken.
+
+    Example:
+        @hookimpl
+        def palaver_register_stores(register):
+            register(StoreType("redis", RedisSettings, RedisStore))
 
     Added in 0.1.
     """
@@ -218,6 +239,35 @@ def palaver_route(turn: Turn, chain: Sequence[str]) -> Sequence[str] | None:
 
 
 @_hookspec
+def palaver_check(turn: Turn) -> Checker | None:
+    """Return a checker of what a backend says, before the player sees it.
+
+    Called once for each backend that speaks, after the core's own checks (empty, a refusal, the
+    prompt leaking, wrong language, a line this player just heard). The opening of a reply is held
+    back, for at most 80 characters or 100 ms, until every checker has said `OK` or `GO`. An
+    objection hands over to the next backend; one that comes after text was shown ends the line
+    at its sentence. Authored lines are not checked. Synchronous and quick: no I/O. One that
+    raises is taken out.
+
+    Args:
+        turn: The turn; read only.
+
+    Returns:
+        A function `check(text, whole)`: `text` is everything this backend wants to show so far,
+        without tags, and `whole` says that no more comes. It returns `OK` (never ask again),
+        `WAIT` (hold the opening: more text is needed), `GO` (show it, but ask again at the end
+        of each sentence) or an `Objection(reason)`. Or None for no checker.
+
+    Example:
+        @hookimpl
+        def palaver_check(turn):
+            return lambda text, whole: Objection("shouts") if text.isupper() else GO
+
+    Added in 0.1.
+    """
+
+
+@_hookspec
 def palaver_filter(turn: Turn) -> Filter | AsyncFilter | None:
     """Return a filter for this turn's reply.
 
@@ -257,6 +307,30 @@ def palaver_turn_finished(turn: Turn, result: TurnResult) -> Awaitable[None] | N
         @hookimpl
         def palaver_turn_finished(turn, result):
             log.info("%s by %s", turn.npc.id, result.served_by.backend)
+
+    Added in 0.1.
+    """
+
+
+@_hookspec
+def palaver_turn_feedback(
+    turn: str, session: SessionInfo, kind: str, note: str | None
+) -> Awaitable[None] | None:
+    """Learn what a player thinks of a reply.
+
+    Called once per `turn.feedback`. All plugins are called. May be async, with a limit of 10
+    seconds; nobody waits for it.
+
+    Args:
+        turn: The client's id of the turn.
+        session: Id, game, client and role.
+        kind: `skip`, `like`, `dislike` or `report`.
+        note: The player's own words, or None.
+
+    Example:
+        @hookimpl
+        def palaver_turn_feedback(turn, kind):
+            log.info("turn %s: %s", turn, kind)
 
     Added in 0.1.
     """

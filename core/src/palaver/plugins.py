@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from palaver.bridge import Bridge
     from palaver.chain.backend import BackendType
+    from palaver.store import StoreType
 
 __all__ = ["PluginInfo", "Plugins", "WorldRegistry", "make_plugin_manager"]
 
@@ -98,6 +99,7 @@ class Plugins:
         manager: pluggy's manager, for hooks.
         infos: What was found, loaded or not.
         backend_types: Backend types by name.
+        store_types: Store types by name.
         bridges: Bridges.
         template_folders: Folders of base templates.
         worlds: Example worlds by name.
@@ -106,6 +108,7 @@ class Plugins:
     manager: pluggy.PluginManager
     infos: list[PluginInfo] = field(default_factory=list)
     backend_types: dict[str, BackendType] = field(default_factory=dict)
+    store_types: dict[str, StoreType] = field(default_factory=dict)
     bridges: list[Bridge] = field(default_factory=list)
     template_folders: list[Path] = field(default_factory=list)
     worlds: dict[str, Path] = field(default_factory=dict)
@@ -131,6 +134,7 @@ class Plugins:
         Of a plugin that raises nothing is kept that it had registered with that hook.
         """
         self._named("palaver_register_backends", self.backend_types, "backend type")
+        self._named("palaver_register_stores", self.store_types, "store type")
         bridges: dict[str, Bridge] = {}
         self._named("palaver_register_bridges", bridges, "bridge")
         self.bridges.extend(bridges.values())

@@ -28,8 +28,15 @@ __all__ = [
     "GenerateRequest",
     "Health",
     "ModelInfo",
+    "Purpose",
+    "Replica",
     "Sampling",
+    "replicas_of",
 ]
+
+Purpose = Literal["reply", "filler", "closing"]
+"""What is asked for: the NPC's answer; a sentence that fills the wait for it; or one that ends a
+line whose backend died."""
 
 
 class BackendSettings(BaseModel):
@@ -49,6 +56,42 @@ class BackendSettings(BaseModel):
         gt=0.2,
         le=20,
         description="Characters of prompt per token, to estimate its length without a tokenizer.",
+    )
+    concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests at once to each server; more of them wait, the most urgent first. "
+        "None sets no bound.",
+    )
+    queue: int = Field(
+        default=256,
+        ge=0,
+        description="Requests that wait for a server whose `concurrency` is used up; beyond, the "
+        "least urgent is refused, and its turn goes on down the chain.",
+    )
+    breaker_failures: int = Field(
+        default=3,
+        ge=1,
+        description="Failures in a row after which a server is left alone for a while.",
+    )
+    breaker_ms: int = Field(
+        default=500,
+        ge=1,
+        description="For how long, in milliseconds; it doubles each time the server fails again.",
+    )
+    breaker_max_ms: int = Field(
+        default=4_000, ge=1, description="Longest such time, in milliseconds."
+    )
+    usd_per_m_prompt: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price of a million prompt tokens, in US dollars. None takes it from the "
+        "price table, or 0 for a type that costs nothing.",
+    )
+    usd_per_m_completion: float | None = Field(
+        default=None,
+        ge=0,
+        description="Price of a million tokens of replies, in US dollars, likewise.",
     )
 
 
@@ -83,6 +126,7 @@ class GenerateRequest:
         schema: JSON Schema that the reply has to match, or None for free text.
         shown: What the player has already read of this reply; a backend that can continues it.
         deadline: `loop.time()` after which the reply is of no use.
+        purpose: What is asked for; only instant types are asked for more than a reply.
     """
 
     turn: Turn
@@ -94,6 +138,7 @@ class GenerateRequest:
     schema: Mapping[str, Any] | None = None
     shown: str = ""
     deadline: float | None = None
+    purpose: Purpose = "reply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +151,7 @@ class Finish:
         adapter: The adapter that was really used, or None for the base model.
         prompt_tokens: Tokens read, or None where the backend does not say.
         completion_tokens: Tokens written, or None.
+        cached_tokens: Those of the prompt tokens that the server had in its cache, or None.
         note: Something the trail should tell, such as `adapter not loaded yet`.
     """
 
@@ -114,6 +160,7 @@ class Finish:
     adapter: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
     note: str | None = None
 
 
@@ -147,8 +194,28 @@ class ModelInfo:
     context_tokens: int | None = None
 
 
+class Replica(Protocol):
+    """One of several servers of a backend; each has its own breaker, limits and queue.
+
+    Attributes:
+        name: Which one, for trail, log and metrics: its address, without secrets.
+    """
+
+    name: str
+
+    def generate(self, request: GenerateRequest, /) -> AsyncGenerator[str | Finish, None]:
+        """Stream a reply, as `Backend.generate` does."""
+
+    def warm(self, adapter: str | None, /) -> bool:
+        """Return whether it could use this adapter at once; must not block."""
+
+
 class Backend(Protocol):
-    """One configured source of text. All methods are called on the server's event loop."""
+    """One configured source of text. All methods are called on the server's event loop.
+
+    A backend with several servers has an attribute `replicas`, a sequence of `Replica`: then
+    they are asked, and its own `generate` is not. One without is its own only server.
+    """
 
     name: str
 
@@ -214,6 +281,8 @@ class BackendType:
             talks to none. A world that is not trusted may only name this machine there. None, for
             a type that does not say, leaves its backends out of such a world, but for instant
             ones.
+        paid: True for a type whose use costs money: `palaver check` asks for a price, spend
+            ceilings apply, and `spend.mode = "off"` opens no connection to it.
     """
 
     name: str
@@ -223,3 +292,9 @@ class BackendType:
     detect: Callable[[], Any] | None = None
     summary: str = ""
     addresses: frozenset[str] | None = None
+    paid: bool = False
+
+
+def replicas_of(backend: Backend) -> Sequence[Replica | Backend]:
+    """Return the servers of a backend: its replicas, or itself where it has none."""
+    return getattr(backend, "replicas", None) or (backend,)

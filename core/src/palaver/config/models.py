@@ -11,12 +11,22 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from palaver.config.spend import SpendSettings
+from palaver.config.tiers import CacheRule, Milliseconds, Name, Tier, default_tiers
 from palaver.hints import did_you_mean
 
-__all__ = ["Limits", "MemorySettings", "Server", "Settings", "Tier", "Token", "default_tiers"]
-
-Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
-Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
+__all__ = [
+    "CacheRule",
+    "Limits",
+    "MemorySettings",
+    "Server",
+    "Settings",
+    "SpendSettings",
+    "StoreTable",
+    "Tier",
+    "Token",
+    "default_tiers",
+]
 
 
 class _Settings(BaseModel):
@@ -132,6 +142,18 @@ class Limits(_Settings):
     hook_ms: Milliseconds = Field(
         default=250, description="Time for one plugin in one turn, in milliseconds."
     )
+    hedge_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of turns for which a second backend may start beside one that is late; "
+        "beyond, the late one is dropped and replaced.",
+    )
+    stale_ms: Milliseconds = Field(
+        default=5_000,
+        description="An `ambient` or `background` turn that waited longer than this for its place "
+        "is cancelled: nobody wants a bark about something that is over.",
+    )
 
 
 class MemorySettings(_Settings):
@@ -150,78 +172,16 @@ class MemorySettings(_Settings):
     )
 
 
-class Tier(_Settings):
-    """`[tiers.NAME]`: the policy of a turn."""
+class StoreTable(BaseModel):
+    """`[store]`: where gateways keep what they share; the other keys depend on `type`."""
 
-    chain: list[Name] = Field(
-        min_length=1,
-        max_length=16,
-        description="Backends in the order to try; names that are not configured are skipped.",
-    )
-    first_text_ms: Milliseconds = Field(
-        default=1_500,
-        description="By when the player sees the first words, in milliseconds; from the turn's "
-        "acceptance, or from when the turns before it with the same NPC and player are over.",
-    )
-    first_token_ms: Milliseconds | dict[Name, Milliseconds] = Field(
-        default=500,
-        description="By when a backend must have begun, from the moment it was asked, in "
-        "milliseconds; one number, or one for each backend.",
-    )
-    stall_ms: Milliseconds = Field(
-        default=2_000, description="Longest pause inside a reply, in milliseconds."
-    )
-    total_ms: Milliseconds = Field(
-        default=15_000, description="By when the whole reply is there, in milliseconds."
-    )
-    max_tokens: int = Field(default=120, ge=1, le=8_000, description="Longest reply, in tokens.")
-    temperature: float | None = Field(
-        default=None, ge=0, le=2, description="Used where the persona does not say."
-    )
-    memory: int = Field(
-        default=6, ge=0, le=100, description="Earlier exchanges that go into the prompt."
-    )
+    model_config = ConfigDict(extra="allow", frozen=True)
 
-    def first_token_s(self, backend: str) -> float:
-        """Return the first-token limit of a backend, in seconds."""
-        if isinstance(self.first_token_ms, int):
-            return self.first_token_ms / 1000
-        return self.first_token_ms.get(backend, 500) / 1000
-
-
-def default_tiers() -> dict[str, dict[str, Any]]:
-    """Return the shipped tiers; a `[tiers.NAME]` table changes single keys of them."""
-    return {
-        "grunt": {
-            "chain": ["local", "static"],
-            "first_text_ms": 800,
-            "first_token_ms": {"local": 250},
-            "max_tokens": 48,
-            "memory": 2,
-        },
-        "elite": {
-            "chain": ["local", "fast", "premium", "static"],
-            "first_text_ms": 1_500,
-            "first_token_ms": {"local": 350, "fast": 900, "premium": 1_200},
-            "max_tokens": 120,
-            "memory": 6,
-        },
-        "boss": {
-            "chain": ["local", "fast", "premium", "static"],
-            "first_text_ms": 2_000,
-            "first_token_ms": {"local": 600, "fast": 1_000, "premium": 1_500},
-            "max_tokens": 200,
-            "memory": 12,
-        },
-        "story": {
-            "chain": ["premium", "fast", "local", "static"],
-            "first_text_ms": 5_000,
-            "first_token_ms": {"premium": 3_000, "fast": 1_200, "local": 600},
-            "total_ms": 30_000,
-            "max_tokens": 400,
-            "memory": 20,
-        },
-    }
+    type: str = Field(
+        default="memory",
+        description="What kind of store: `memory` is this process alone; plugins bring others, "
+        "such as `redis`, which several gateways share.",
+    )
 
 
 class Settings(_Settings):
@@ -230,6 +190,8 @@ class Settings(_Settings):
     server: Server = Server()
     limits: Limits = Limits()
     memory: MemorySettings = MemorySettings()
+    spend: SpendSettings = SpendSettings()
+    store: StoreTable = StoreTable()
     default_tier: Name = Field(default="elite", description="Tier of a persona that names none.")
     plugins: dict[Literal["block"], list[Name]] = Field(
         default={}, description="`block` lists plugins that are not loaded."

@@ -48,12 +48,22 @@ class Attempt:
         outcome: What became of it.
         at_ms: When the outcome was known, in milliseconds from the turn's acceptance.
         reason: Why, short; None where there is nothing to say.
+        begun_ms: When it was asked, likewise; None where it was not.
+        first_ms: When its first text came, likewise; None where none did.
+        cost_usd: What it cost, in US dollars.
+        prompt_tokens: Tokens read; estimated where the backend did not say.
+        completion_tokens: Tokens written, likewise.
     """
 
     backend: str
     outcome: Outcome
     at_ms: float
     reason: str | None = None
+    begun_ms: float | None = None
+    first_ms: float | None = None
+    cost_usd: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -149,6 +159,9 @@ class Turn:
         prompt: The prompt, once it is built.
         refused: Why the turn was refused, or None.
         calls: Actions that were called so far.
+        raw: What a model wrote, tags and all, if one backend alone spoke the whole reply; else
+            None. It is what the dialogue cache keeps.
+        session: Id of the session that started it, or None.
         trace: Notes for whoever wonders: plugins that failed, facts that were missing.
         result: What it came to so far.
     """
@@ -182,6 +195,8 @@ class Turn:
     prompt: Prompt | None = None
     refused: str | None = None
     calls: int = 0
+    raw: str | None = None
+    session: str | None = None
     trace: list[str] = field(default_factory=list)
     result: TurnResult = field(default_factory=TurnResult)
 
