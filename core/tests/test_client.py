@@ -218,13 +218,16 @@ async def test_another_server_takes_over(
         assert game.players["ada"].name == "Ada"
 
 
-async def test_a_server_that_is_away(line: Line) -> None:
+async def test_a_server_that_is_away(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the server is away calls wait for it, but no longer than timeout_s."""
-    async with palaver.connect(line.url, timeout_s=0.3) as client:
+    async with palaver.connect(line.url) as client:
         there, line.target = line.target, 1
         line.cut()
-        with pytest.raises(ConnectionLost, match=r"0\.3 s"):
-            await client.upsert_npc("vlad", persona="vampire")
+        # For this call only: to connect may take longer where the machine is busy.
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "_timeout_s", 0.3)
+            with pytest.raises(ConnectionLost, match=r"0\.3 s"):
+                await client.upsert_npc("vlad", persona="vampire")
         line.target = there
         await client.upsert_npc("mina", persona="vampire")
         assert client.is_connected
@@ -251,6 +254,6 @@ async def test_closing_ends_the_session(palaver_server: RunningServer) -> None:
         call = await palaver_server.backend.called()
     with pytest.raises(ConnectionLost, match="closed"):
         await turn.done()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await call.ended.wait()
     assert len(palaver_server.server.hub) == 0

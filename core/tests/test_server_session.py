@@ -201,7 +201,7 @@ async def test_the_end_of_the_window_ends_turns(
     """A session that nobody resumes in time is over, and so are its turns."""
     palaver, engine = waiting
     engine.cut()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await palaver.backend.calls[0].ended.wait()
     assert palaver.backend.calls[0].closed_early
 
