@@ -42,7 +42,7 @@ def reply(request):
     if "escape" in said:
         return ["\\x1b]0;mine\\x07Good ", "evening."]
     if "remember" in said:
-        return f"I remember {len(turn.history)}."
+        return f"I remember {[past.reply for past in turn.history]}."
     if "facts" in said:
         return f"{turn.variables['facts']} {turn.variables['player'].get('rank')} {turn.tier_name}"
     return ["Good ", "evening, ", f"{turn.player.name}.", Finish(model="script-1")]
@@ -92,10 +92,15 @@ def trusted(script_world: Path, cli_environ: dict[str, str]) -> str:
 
 
 @pytest.fixture
-def cli(cli_environ: dict[str, str]) -> Iterator[Callable[..., Result]]:
+def cli(
+    cli_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Result]]:
     """Runs `palaver` inside the test: `cli("chat", "--help")`."""
     from palaver.cli import main
+    from palaver.turn import context
 
+    # Memory is waited for, however busy the machine is.
+    monkeypatch.setattr(context, "RECALL_S", 20)
     root, ours = logging.getLogger(), logging.getLogger("palaver")
     before = (list(root.handlers), root.level, ours.level)
 

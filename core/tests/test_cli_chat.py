@@ -61,10 +61,10 @@ def test_cue(cli: Cli, trusted: str) -> None:
 
 def test_it_remembers_until_it_is_fresh(cli: Cli, trusted: str) -> None:
     """What was said is remembered from one call to the next, but not with --fresh."""
-    assert say(cli, trusted, "remember").stdout == "I remember 0.\n"
-    assert say(cli, trusted, "remember").stdout == "I remember 1.\n"
-    assert say(cli, trusted, "remember", "--fresh").stdout == "I remember 0.\n"
-    assert say(cli, trusted, "remember", "--game", "other").stdout == "I remember 0.\n"
+    assert say(cli, trusted, "Hello.").stdout == "Good evening, Player.\n"
+    assert say(cli, trusted, "remember", "--fresh").stdout == "I remember [].\n"
+    assert say(cli, trusted, "remember", "--game", "other").stdout == "I remember [].\n"
+    assert say(cli, trusted, "remember").stdout == "I remember ['Good evening, Player.'].\n"
 
 
 def test_names_and_beginnings_are_understood(cli: Cli, trusted: str) -> None:

@@ -39,7 +39,7 @@ def test_a_backend_that_answers(cli: Cli, trusted: str, cli_environ: dict[str, s
     assert "plays its script" in result.stdout
     assert "asked to speak as vampire" in result.stdout
     more = ["--npc", "vampire", "--say", "remember"]
-    assert cli("chat", trusted, *more).stdout == "I remember 0.\n"
+    assert cli("chat", trusted, *more).stdout == "I remember [].\n"
 
 
 def test_one_that_fails(cli: Cli, trusted: str, read_json: Callable[[Result], Any]) -> None:

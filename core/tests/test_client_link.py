@@ -524,9 +524,7 @@ async def test_a_silent_server_has_a_limit() -> None:
                 pass
 
 
-async def test_unconfirmed_has_a_limit(
-    server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unconfirmed_has_a_limit(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that the server never confirms ends with ConnectionLost after timeout_s."""
 
     async def script(peer: Peer) -> None:
