@@ -1,6 +1,5 @@
 import json
 
-import aiohttp
 import pytest
 
 from palaver.errors import (
@@ -13,7 +12,7 @@ from palaver.errors import (
     ModelNotFound,
     PromptTooLong,
 )
-from palaver_vllm.failures import from_exception, from_status, retry_after_s
+from palaver_vllm.failures import from_status
 
 
 def body(message: str, param: str | None = None) -> bytes:
@@ -66,18 +65,3 @@ def test_a_page_of_a_proxy_is_cut_short() -> None:
     error = from_status("local", "x", 500, {}, b"<p>\n" * 10_000)
     assert len(error.reason) < 400
     assert "\n" not in error.reason
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("2", 2), ("0.5", 0.5), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None), ("", None)],
-)
-def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
-    """RFC 9110 allows both; what is neither is left out."""
-    assert retry_after_s(value) == seconds
-
-
-def test_what_is_no_http_is_told() -> None:
-    """A server that speaks something else is a broken answer, not an absent server."""
-    error = from_exception("local", "http://x", aiohttp.ClientPayloadError("bad"), 1.0)
-    assert type(error) is BackendResponseError

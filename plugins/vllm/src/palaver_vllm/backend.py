@@ -15,6 +15,7 @@ from palaver.chain.backend import (
     Health,
     ModelInfo,
 )
+from palaver.chain.http_errors import broken
 from palaver.errors import (
     BackendError,
     BackendOverloaded,
@@ -24,8 +25,8 @@ from palaver.errors import (
     ModelNotFound,
 )
 from palaver_vllm.config import VllmSettings
-from palaver_vllm.failures import broken, from_reader, from_status
-from palaver_vllm.http import Http
+from palaver_vllm.failures import from_reader, from_status
+from palaver_vllm.http import open_http
 from palaver_vllm.replica import Plan, Replica
 from palaver_vllm.stream import StreamReader
 from palaver_vllm.wire import chat_body
@@ -54,7 +55,7 @@ class VllmBackend:
         self._key_missing = bool(settings.api_key_env) and not os.environ.get(
             settings.api_key_env or ""
         )
-        self._http = Http(
+        self._http = open_http(
             name,
             connect_s=settings.connect_ms / 1000,
             api_key=os.environ.get(settings.api_key_env) if settings.api_key_env else None,

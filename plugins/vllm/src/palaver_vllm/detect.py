@@ -6,7 +6,7 @@ import asyncio
 
 from palaver.errors import BackendError
 from palaver_vllm.config import DEFAULT_URL, VllmSettings
-from palaver_vllm.http import Http
+from palaver_vllm.http import open_http
 from palaver_vllm.stream import BAD_JSON
 from palaver_vllm.wire import decode_models, decode_version
 
@@ -18,7 +18,7 @@ DETECT_S = 0.3
 
 async def detect(url: str = DEFAULT_URL) -> VllmSettings | None:
     """Return the settings for a server that really answers as vLLM, or None."""
-    http = Http("vllm", connect_s=DETECT_S, api_key=None)
+    http = open_http("vllm", connect_s=DETECT_S, api_key=None)
     try:
         async with asyncio.timeout(DETECT_S):
             _, version = await http.fetch("GET", f"{url}/version", limit_s=DETECT_S)

@@ -1,32 +1,27 @@
-"""Everything that can go wrong with a server, each as its own error of `palaver.errors`."""
+"""What vLLM says when something goes wrong; what any server says is in `palaver.chain`."""
 
 from __future__ import annotations
 
-import email.utils
-import time
 from collections.abc import Mapping
 
-import aiohttp
 import msgspec
 
+from palaver.chain import http_errors
+from palaver.chain.http_errors import MAX_CHARS, redirected, short
 from palaver.errors import (
     BackendError,
-    BackendOverloaded,
     BackendRefused,
     BackendResponseError,
-    BackendTimeout,
-    BackendUnauthorized,
-    BackendUnavailable,
     ModelNotFound,
     PromptTooLong,
     StreamBroken,
 )
 from palaver_vllm.stream import BAD_JSON, ErrorInfo, StreamReader
 
-__all__ = ["broken", "from_exception", "from_reader", "from_status", "retry_after_s"]
+__all__ = ["from_reader", "from_status"]
 
-_MAX_CHARS = 300
 _TOO_LONG = ("maximum context length", "maximum model length")
+_NEVER_TOO_LONG = (401, 403, 429, 503)
 
 
 class _Body(msgspec.Struct):
@@ -38,34 +33,15 @@ class _Body(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Body, strict=False).decode
 
 
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…"
-
-
 def _read_body(body: bytes) -> ErrorInfo:
     try:
         parsed = _decode(body)
     except BAD_JSON:
         # Some proxy's page: its beginning has to do.
-        return ErrorInfo(body[:_MAX_CHARS].decode("utf-8", "replace"))
+        return ErrorInfo(body[:MAX_CHARS].decode("utf-8", "replace"))
     if isinstance(parsed.error, ErrorInfo):
         return parsed.error
     return ErrorInfo(parsed.error or parsed.detail or parsed.message or "")
-
-
-def retry_after_s(value: str | None) -> float | None:
-    """Return the seconds of a `Retry-After` header, which holds seconds or a date (RFC 9110)."""
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value)) if value.strip()[0].isdigit() else _until(value)
-    except (ValueError, TypeError, IndexError):
-        return None
-
-
-def _until(date: str) -> float:
-    return max(0.0, email.utils.parsedate_to_datetime(date).timestamp() - time.time())
 
 
 def from_status(
@@ -81,48 +57,33 @@ def from_status(
         body: The beginning of its body.
     """
     if 300 <= status < 400:
-        target = headers.get("Location", "somewhere else")
-        return BackendResponseError(
-            backend, f"is redirected to {_short(target)!r}; set `url` to the server's own address"
-        )
+        return redirected(backend, headers)
     return _error(backend, model, status, _read_body(body), headers.get("Retry-After"))
 
 
 def _error(
     backend: str, model: str, status: int, info: ErrorInfo, retry_after: str | None = None
 ) -> BackendError:
-    message = _short(info.message)
-    said = f"{status}: {message}" if message else str(status)
-    if status in (401, 403):
-        return BackendUnauthorized(
-            backend,
-            f"refuses the key ({said}); check the variable named by `api_key_env`",
-            status_code=status,
-        )
     if status == 404:
-        if info.param == "model" or "does not exist" in message:
+        if info.param == "model" or "does not exist" in info.message:
             return ModelNotFound(backend, model, f"has no model {model!r}", status_code=404)
         return BackendRefused(
-            backend, f"has no chat completions ({said}); check `url`", status_code=404
+            backend, f"has no chat completions ({_said(404, info)}); check `url`", status_code=404
         )
-    if status in (429, 503):
-        return BackendOverloaded(
-            backend,
-            f"is overloaded ({said})",
-            status_code=status,
-            retry_after_s=retry_after_s(retry_after),
-        )
-    if status == 413 or _is_too_long(info):
+    if status == 413 or (status not in _NEVER_TOO_LONG and _is_too_long(info)):
         return PromptTooLong(
             backend,
-            f"the prompt is too long ({said}); set `context_tokens` or raise --max-model-len",
+            f"the prompt is too long ({_said(status, info)}); "
+            "set `context_tokens` or raise --max-model-len",
             status_code=status,
         )
-    if status in (502, 504):
-        return BackendUnavailable(backend, f"cannot be reached behind its proxy ({said})")
-    if status >= 500:
-        return BackendResponseError(backend, f"failed ({said})")
-    return BackendRefused(backend, f"refuses the request ({said})", status_code=status)
+    return http_errors.from_status(
+        backend, status, info.message, retry_after_s=http_errors.retry_after_s(retry_after)
+    )
+
+
+def _said(status: int, info: ErrorInfo) -> str:
+    return f"{status}: {short(info.message)}" if info.message else str(status)
 
 
 def _is_too_long(info: ErrorInfo) -> bool:
@@ -143,37 +104,3 @@ def from_reader(backend: str, model: str, reader: StreamReader) -> BackendError:
     if reader.other_finish is not None:
         return StreamBroken(backend, f"ended the stream with {reader.other_finish!r}")
     return StreamBroken(backend, "ended the stream without a finish reason")
-
-
-def broken(backend: str, err: Exception) -> StreamBroken:
-    """Return the error for a connection that broke after the headers."""
-    return StreamBroken(backend, f"the connection broke inside the stream ({_reason(err)})")
-
-
-def from_exception(backend: str, url: str, err: Exception, connect_s: float) -> BackendError:
-    """Return the error for a request that got no answer.
-
-    Args:
-        backend: Name of the backend.
-        url: Address of the server.
-        err: What aiohttp raised.
-        connect_s: The limit for connecting, in seconds.
-    """
-    if isinstance(err, aiohttp.ServerTimeoutError):
-        return BackendTimeout(backend, "connect", connect_s)
-    if isinstance(err, aiohttp.ClientConnectorCertificateError):
-        return BackendUnavailable(backend, f"the certificate of {url} is not trusted: {err}")
-    if isinstance(err, aiohttp.ClientConnectorError):
-        return BackendUnavailable(
-            backend,
-            f"cannot connect to {url} ({_reason(err.os_error)}); "
-            "is the server running? `palaver vllm up` starts one",
-        )
-    if isinstance(err, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | OSError):
-        return BackendUnavailable(backend, f"{url} went away before it answered ({_reason(err)})")
-    return BackendResponseError(backend, f"{url} does not speak HTTP as expected ({_reason(err)})")
-
-
-def _reason(err: BaseException) -> str:
-    text = _short(getattr(err, "strerror", None) or str(err))
-    return text or type(err).__name__

@@ -1,149 +1,23 @@
-"""The one HTTP client of a backend: no proxies, no redirects, no cookies, no decompression."""
+"""The HTTP client for vLLM's servers."""
 
 from __future__ import annotations
 
-import asyncio
+from palaver.chain.http import Http
 
-import aiohttp
-
-from palaver.errors import BackendError, BackendResponseError, BackendTimeout
-from palaver_vllm.failures import from_exception
-
-__all__ = ["Http"]
-
-KEEPALIVE_S = 4.0
-"""Idle connections are closed after this; vLLM's server closes them after 5 seconds, and a
-request that meets that moment would be lost."""
-MAX_BODY_BYTES = 1_000_000
-"""Largest answer that is read whole: an error, or a list of models."""
+__all__ = ["open_http"]
 
 
-class Http:
-    """Talks to the servers of one backend.
+def open_http(backend: str, *, connect_s: float, api_key: str | None) -> Http:
+    """Return a client.
 
     Args:
         backend: Name of the backend, for its errors.
         connect_s: Time to connect, in seconds.
         api_key: Key, sent with every request, or None.
     """
-
-    def __init__(self, backend: str, *, connect_s: float, api_key: str | None) -> None:
-        self._backend, self._connect_s = backend, connect_s
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-        }
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
-        self._session: aiohttp.ClientSession | None = None
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, ttl_dns_cache=60, keepalive_timeout=KEEPALIVE_S
-                ),
-                headers=self._headers,
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                # A server's stream of headers or tokens is bounded here and in `StreamReader`.
-                read_bufsize=2**16,
-            )
-        return self._session
-
-    async def close(self) -> None:
-        """Close all connections; safe to call twice."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    async def send(
-        self, method: str, url: str, body: bytes | None, deadline: float | None
-    ) -> aiohttp.ClientResponse:
-        """Send a request and wait for the answer's headers.
-
-        Args:
-            method: HTTP method.
-            url: Address.
-            body: JSON, or None.
-            deadline: `loop.time()` by which the headers must be there, or None.
-
-        Raises:
-            BackendError: There was no answer.
-        """
-        session = self._open_session()
-        started = asyncio.get_running_loop().time()
-        for last in (False, True):
-            try:
-                async with asyncio.timeout_at(deadline):
-                    return await session.request(method, url, data=body, allow_redirects=False)
-            except (aiohttp.ClientError, OSError) as err:
-                if not last and _was_closed(err):
-                    # It was idle and the server had just closed it: nobody read the request.
-                    continue
-                if isinstance(err, TimeoutError) and not isinstance(err, aiohttp.ClientError):
-                    limit_s = max(0.0, (deadline or started) - started)
-                    raise BackendTimeout(self._backend, "total", limit_s) from err
-                raise from_exception(self._backend, _origin(url), err, self._connect_s) from err
-        raise AssertionError("unreachable")
-
-    async def fetch(
-        self, method: str, url: str, *, limit_s: float, body: bytes | None = None
-    ) -> tuple[int, bytes]:
-        """Send a request and return status and body of the answer.
-
-        Raises:
-            BackendError: There was no answer in time, or one that is too large.
-        """
-        deadline = asyncio.get_running_loop().time() + limit_s
-        response = await self.send(method, url, body, deadline)
-        try:
-            return response.status, await self.read(response, deadline)
-        finally:
-            response.release()
-
-    async def read(self, response: aiohttp.ClientResponse, deadline: float | None) -> bytes:
-        """Return the whole body of an answer that is small.
-
-        Raises:
-            BackendError: It does not come, or is too large.
-        """
-        data = b""
-        try:
-            async with asyncio.timeout_at(deadline):
-                while part := await response.content.readany():
-                    data += part
-                    if len(data) > MAX_BODY_BYTES:
-                        raise BackendResponseError(
-                            self._backend, f"answers with more than {MAX_BODY_BYTES} bytes"
-                        )
-        except TimeoutError as err:
-            response.close()
-            raise BackendTimeout(self._backend, "total", 0.0) from err
-        except (aiohttp.ClientError, OSError) as err:
-            raise self._broken(response, err) from err
-        except BackendError:
-            response.close()
-            raise
-        return data
-
-    def _broken(self, response: aiohttp.ClientResponse, err: Exception) -> BackendError:
-        url = str(response.url.origin())
-        return from_exception(self._backend, url, err, self._connect_s)
-
-
-def _was_closed(err: Exception) -> bool:
-    """Return whether an open connection ended before an answer began.
-
-    Usually it was an idle one; a new one that ends like this is tried once more for nothing.
-    """
-    if isinstance(err, aiohttp.ClientConnectorError):
-        return False
-    return isinstance(err, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-
-
-def _origin(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"
+    return Http(
+        backend,
+        connect_s=connect_s,
+        headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
+        hint="is the server running? `palaver vllm up` starts one",
+    )

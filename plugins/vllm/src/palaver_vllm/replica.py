@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from palaver.chain.http import Http
 from palaver.errors import BackendRefused, BackendResponseError, ModelNotFound
 from palaver.world.manifest import AdapterManifest
 from palaver_vllm.adapters import Activity, AdapterLoader, Residency
 from palaver_vllm.config import VllmSettings
 from palaver_vllm.failures import from_status
-from palaver_vllm.http import Http
 from palaver_vllm.stream import BAD_JSON
 from palaver_vllm.wire import Card, decode_models, decode_version, encode
 
