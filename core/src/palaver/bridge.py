@@ -16,6 +16,9 @@ __all__ = ["Bridge"]
 class Bridge(Protocol):
     """One bridge, as a plugin registers it.
 
+    Its methods that are marked with `hookimpl` are called as a plugin's are, but for the register
+    hooks: so a bridge learns of turns and sessions of its own gateway.
+
     Attributes:
         name: Its name, such as `luanti`.
     """

@@ -111,6 +111,7 @@ class Gateway:
         self._finished = resolve(manager, "palaver_turn_finished")
         self._opened = resolve(manager, "palaver_session_opened")
         self._closed = resolve(manager, "palaver_session_closed")
+        self._feedback = resolve(manager, "palaver_turn_feedback")
         self._background = Background()
         self._numbers = itertools.count(1)
         self._stack: AsyncExitStack | None = None
@@ -349,6 +350,18 @@ class Gateway:
         """Tell plugins that an engine has left."""
         for call in self._closed:
             self._background.tell(call, session=session)
+
+    def feedback(self, turn: str, session: SessionInfo, kind: str, note: str | None) -> None:
+        """Tell plugins what a player thinks of a reply; nobody waits for them.
+
+        Args:
+            turn: The client's id of the turn.
+            session: The session that says so.
+            kind: `skip`, `like`, `dislike` or `report`.
+            note: The player's own words, or None.
+        """
+        for call in self._feedback:
+            self._background.tell(call, turn=turn, session=session, kind=kind, note=note)
 
     def _after(self, turn: Turn) -> None:
         for call in self._finished:

@@ -138,11 +138,22 @@ class Plugins:
         bridges: dict[str, Bridge] = {}
         self._named("palaver_register_bridges", bridges, "bridge")
         self.bridges.extend(bridges.values())
+        for bridge in bridges.values():
+            self._listen(bridge)
         for call in resolve(self.manager, "palaver_register_world"):
             worlds = WorldRegistry(self.worlds)
             if self._call(call, worlds):
                 self.template_folders.extend(worlds.template_folders)
                 self.worlds = worlds.worlds
+
+    def _listen(self, bridge: Bridge) -> None:
+        """Let the methods of a bridge that are marked with `hookimpl` be called as a plugin's."""
+        if self.manager.is_registered(bridge):
+            return
+        try:
+            self.manager.register(bridge, f"{bridge.name} (bridge)")
+        except Exception:
+            log.exception("bridge %s has hooks that cannot be called; it goes on", bridge.name)
 
     def _named(self, hook: str, found: dict[str, Any], noun: str) -> None:
         """Call a hook whose plugins register things with a name each."""

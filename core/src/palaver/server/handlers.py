@@ -118,6 +118,7 @@ def _turn_heard(session: Session, message: m.TurnHeard) -> None:
 def _turn_feedback(session: Session, message: m.TurnFeedback) -> None:
     # Players' words stay out of the log unless the operator asks for them.
     log.info("feedback on turn %r: %s", message.turn, message.kind)
+    session.gateway.feedback(message.turn, session.info, message.kind, message.note)
 
 
 def _action_result(session: Session, message: m.ActionResult) -> None:

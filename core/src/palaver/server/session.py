@@ -149,6 +149,7 @@ class Session:
                 retryable=True,
             )
         turn = self.gateway.make_turn(self.game, request)
+        turn.session = self.info.id
         place = self.gateway.join(self.game, turn)
         record = TurnRecord(request, turn, accepted_message(turn))
         self.turns[request.turn] = record
