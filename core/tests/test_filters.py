@@ -83,12 +83,14 @@ class Sentences:
         return ()
 
 
-async def run(filters: list[object], pieces: list[str]) -> tuple[str, FilterChain, list[str]]:
+async def run(
+    filters: list[object], pieces: list[str], limit_s: float = 20
+) -> tuple[str, FilterChain, list[str]]:
     """Feed pieces through filters; returns what is shown, the chain and the turn's trace."""
     shown: list[Event] = []
     turn = make_turn()
     named = [(type(one).__name__, one) for one in filters]
-    chain = FilterChain(turn, named, shown.append, limit_s=0.05)  # type: ignore[arg-type]
+    chain = FilterChain(turn, named, shown.append, limit_s=limit_s)  # type: ignore[arg-type]
     for piece in pieces:
         chain.feed(piece)
     await chain.finish()
@@ -125,7 +127,7 @@ async def test_an_async_filter_gets_whole_sentences() -> None:
 
 async def test_a_late_async_filter_is_left_behind() -> None:
     """A filter that never answers is taken out after its limit, and its text is shown."""
-    text, _, trace = await run([Sentences(asyncio.Event())], ["One. ", "Two."])
+    text, _, trace = await run([Sentences(asyncio.Event())], ["One. ", "Two."], 0.05)
     assert text == "One. Two."
     assert trace == ["the filter of plugin Sentences was late"]
 
@@ -139,7 +141,7 @@ async def test_an_emotion_keeps_its_place() -> None:
             return (event, Emotion("joy")) if isinstance(event, Text) else (event,)
 
     chain = FilterChain(
-        make_turn(), [("feel", Feel()), ("wait", Sentences())], shown.append, limit_s=0.05
+        make_turn(), [("feel", Feel()), ("wait", Sentences())], shown.append, limit_s=20
     )
     chain.feed("One. ")
     chain.feed("Two.")

@@ -140,9 +140,9 @@ async def test_a_cancelled_turn_passes_its_place_on() -> None:
     waiting[1].cancel()
     await asyncio.wait({waiting[1]})
     the_game.leave(others[1])
-    await asyncio.wait_for(waiting[2], 5)
+    await asyncio.wait_for(waiting[2], 20)
     the_game.leave(others[2])
-    await asyncio.wait_for(waiting[3], 5)
+    await asyncio.wait_for(waiting[3], 20)
     the_game.leave(others[3])
     assert not the_game.busy
 

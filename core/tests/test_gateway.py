@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from palaver import background, gateway
+from palaver import background, gateway, hookcalls
 from palaver.errors import BackendUnavailable, ConfigError, ProtocolError
 from palaver.gateway import Gateway, Parts
 from palaver.hookspecs import hookimpl
@@ -562,6 +562,9 @@ async def test_plugins_come_to_their_end(
 ) -> None:
     """What plugins have begun when Palaver stops is finished, if it does not take long."""
     caplog.set_level(logging.WARNING, "palaver")
+    # A machine that stands still for a moment makes no plugin slow, nor Palaver impatient.
+    monkeypatch.setattr(hookcalls, "SLOW_S", WAIT_S)
+    monkeypatch.setattr(background, "GRACE_S", WAIT_S)
     written: list[str] = []
 
     async def write(turn: Turn) -> None:
