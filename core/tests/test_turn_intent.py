@@ -446,11 +446,11 @@ def test_speed() -> None:
     def median(texts: list[str]) -> float:
         times = []
         for text in texts * 3:
-            before = time.perf_counter()
+            before = time.thread_time()
             classify(text)
-            times.append(time.perf_counter() - before)
+            times.append(time.thread_time() - before)
         return sorted(times)[len(times) // 2] * 1e6
 
-    # Measured: 6 and 65; the machines of others are slower, and busy.
-    assert median(texts) < 60
+    # Measured: 6 and 65; the machines of others are slower.
+    assert median(texts) < 120
     assert median([" ".join(texts)[:20_000]] * 20) < 1_000

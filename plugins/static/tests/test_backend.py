@@ -348,12 +348,12 @@ def test_speed(backend: StaticBackend) -> None:
     ]
     times = []
     for turn in turns:
-        before = time.perf_counter()
+        before = time.thread_time()
         backend.pick(turn)
-        times.append(time.perf_counter() - before)
+        times.append(time.thread_time() - before)
     times.sort()
-    # Measured: 7; the machines of others are slower, and busy.
-    assert times[len(times) // 2] < 100e-6
+    # Measured: 7; the machines of others are slower.
+    assert times[len(times) // 2] < 200e-6
 
 
 def test_conditions_share_a_budget(backend: StaticBackend, reports: list[str]) -> None:
@@ -364,9 +364,9 @@ def test_conditions_share_a_budget(backend: StaticBackend, reports: list[str]) -
         for n in range(300)
     ]
     turn = turn_in(world_of(*lines, line("plain", "greeting")))
-    begun = time.perf_counter()
+    begun = time.thread_time()
     assert backend.pick(turn).id == "plain"
-    assert time.perf_counter() - begun < 0.3
+    assert time.thread_time() - begun < 0.3
     assert 1 <= len(reports) <= 4
     assert "not all lines were looked at" in " ".join(turn.trace)
 
