@@ -286,7 +286,7 @@ async def test_closing_stops_a_load(
     fake_vllm.load_hold = asyncio.Event()
     await ask(backend, "vampire@1")
     await fake_vllm.until(lambda: LOAD in fake_vllm.calls)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await backend.close()
     assert not any("load adapters" in task.get_name() for task in asyncio.all_tasks())
 
@@ -314,5 +314,5 @@ async def test_activity_is_quiet_when_nobody_speaks() -> None:
     activity.enter(None)
     assert not (await asyncio.wait([waiting], timeout=0.05))[0]
     activity.leave(None)
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 20)
     assert activity.adapters == {}
