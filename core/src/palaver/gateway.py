@@ -249,6 +249,7 @@ class Gateway:
             arrived = True
             if place.turn_comes is not None:
                 waited_ms = (time.perf_counter() - turn.accepted_at) * 1000
+                turn.waited_ms = waited_ms
                 turn.note(f"waited {waited_ms:.0f} ms for the turns before it")
             begun = asyncio.get_running_loop().time()
             await self._pipeline.run(turn, game, sink, begun=begun)
@@ -264,10 +265,10 @@ class Gateway:
         Args:
             turn: The turn.
             heard: The part of the reply that was really heard; nothing is kept if it is empty,
-                nor of a turn that a plugin refused: what no model may read now must not come to
-                one with the next turn.
+                nor of a turn that a plugin refused (what no model may read now must not come to
+                one with the next turn), nor of one whose client remembers for itself.
         """
-        if not heard or turn.refused is not None:
+        if not heard or turn.refused is not None or turn.given_history is not None:
             return
         game = self.games.get(turn.game) or Game(turn.game, self.settings.limits)
         speaker = turn.variables.get("player", {}).get("name") or turn.counterpart or ""
@@ -312,7 +313,7 @@ class Gateway:
             facts: Facts of the NPC, merged key by key.
             tier: Policy, instead of the persona's.
             sink: Where messages go as they come, or None.
-            on_turn: Called with the turn once it is accepted.
+            on_turn: Called with the turn once it is accepted; what it changes counts.
             fields: More fields of `turn.start`: `cue`, `lang`, `seed`, `priority`, ...
 
         Raises:
@@ -333,10 +334,31 @@ class Gateway:
         if persona is not None or facts or tier:
             the_game.upsert_npc(name, persona, tier=tier, facts=facts)
         turn = self.make_turn(the_game, message)
-        place = self.join(the_game, turn)
+        return await self.ask_turn(turn, the_game, sink=sink, on_turn=on_turn)
+
+    async def ask_turn(
+        self,
+        turn: Turn,
+        game: Game,
+        *,
+        sink: TurnSink | None = None,
+        on_turn: Callable[[Turn], None] | None = None,
+    ) -> TurnResult:
+        """Run a turn that is made already, remember it, and return what it came to.
+
+        Args:
+            turn: The turn.
+            game: Its game.
+            sink: Where messages go as they come, or None.
+            on_turn: Called with the turn once it is accepted.
+
+        Raises:
+            ProtocolError: There is no room.
+        """
+        place = self.join(game, turn)
         if on_turn is not None:
             on_turn(turn)
-        await self.run(turn, the_game, place, sink or _NoSink())
+        await self.run(turn, game, place, sink or _NoSink())
         if turn.result.status != "cancelled":
             self.remember(turn, turn.result.text)
         return turn.result

@@ -65,6 +65,9 @@ async def _recall(turn: Turn, game: Game, memory: Memory) -> None:
     depth = turn.tier.memory
     if not depth:
         return
+    if turn.given_history is not None:
+        turn.history = turn.given_history[-depth:]
+        return
     slack = max(1, depth // 2)
     npc, other = turn.npc.id, turn.counterpart_key
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from palaver.config.models import Tier
     from palaver.game import Branch, Npc, Player
     from palaver.memory import Exchange
-    from palaver.prompt.sections import Prompt
+    from palaver.prompt.sections import Message, Prompt
     from palaver.world.persona import Persona
     from palaver.world.world import World
 
@@ -157,6 +157,11 @@ class Turn:
         context: What `palaver_build_context` hooks added.
         variables: Plain data that templates and conditions see.
         prompt: The prompt, once it is built.
+        given_prompt: The client's own messages, which take the place of a persona's prompt, or
+            None.
+        given_history: What the client says was said before, or None to recall it; such a turn is
+            not remembered, because the client does that itself.
+        waited_ms: How long it waited for the turns before it, in milliseconds.
         refused: Why the turn was refused, or None.
         calls: Actions that were called so far.
         raw: What a model wrote, tags and all, if one backend alone spoke the whole reply; else
@@ -193,6 +198,9 @@ class Turn:
     context: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
     prompt: Prompt | None = None
+    given_prompt: Sequence[Message] | None = None
+    given_history: Sequence[Exchange] | None = None
+    waited_ms: float = 0.0
     refused: str | None = None
     calls: int = 0
     raw: str | None = None

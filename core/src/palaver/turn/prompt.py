@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from palaver.hookcalls import HookCall, call_sync
 from palaver.prompt.neutralize import neutralize
 from palaver.prompt.sections import Place, Prompt, Section
+from palaver.turn.given import given_sections
 
 if TYPE_CHECKING:
     from palaver.memory import Exchange
@@ -49,7 +50,16 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
     Raises:
         TemplateError: The persona's template failed.
     """
-    prompt = Prompt()
+    prompt = Prompt(
+        _sections(turn) if turn.given_prompt is None else given_sections(turn.given_prompt)
+    )
+    turn.prompt = prompt
+    call_sync(calls, turn.note, turn=turn, prompt=prompt)
+    return prompt
+
+
+def _sections(turn: Turn) -> list[Section]:
+    sections: list[Section] = []
     moment: list[Section] = []
     file = turn.persona.file.as_posix()
     inherited = turn.persona.template.inherited
@@ -63,10 +73,10 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
             source=f"{inherited.get(name, file)}#{name}",
             place=place,
         )
-        (moment if place is Place.MOMENT else prompt.sections).append(section)
-    prompt.sections.extend(_history(turn.npc.id, turn.history))
-    prompt.sections.extend(moment)
-    prompt.sections.append(
+        (moment if place is Place.MOMENT else sections).append(section)
+    sections.extend(_history(turn.npc.id, turn.history))
+    sections.extend(moment)
+    sections.append(
         Section(
             name="utterance",
             role="user",
@@ -79,9 +89,7 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
             place=Place.UTTERANCE,
         )
     )
-    turn.prompt = prompt
-    call_sync(calls, turn.note, turn=turn, prompt=prompt)
-    return prompt
+    return sections
 
 
 def _history(npc: str, history: Sequence[Exchange]) -> list[Section]:
