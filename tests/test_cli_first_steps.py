@@ -34,7 +34,7 @@ def palaver(tmp_path: Path) -> Palaver:
             check=False,
             cwd=tmp_path,
             env=environ,
-            timeout=60,
+            timeout=100,
         )
 
     return run

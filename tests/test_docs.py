@@ -163,7 +163,7 @@ def call(command: str | list[str], folder: Path, typed: str = "") -> tuple[int, 
         input=typed,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=50,
+        timeout=100,
         encoding="utf-8",
     )
     return done.returncode, done.stdout
@@ -222,7 +222,7 @@ def test_generated_pages_are_up_to_date() -> None:
         env=environment(ROOT),
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

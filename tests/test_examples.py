@@ -25,7 +25,7 @@ from palaver.testing.server import RunningServer, running_server
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 LINES = ROOT / "prompts/src/palaver_prompts/worlds/body-broker/lines"
-LIMIT_S = 50.0
+LIMIT_S = 100.0
 
 
 def spoken(lines: Path, *intents: str) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "plugin_template"
-LIMIT_S = 50
+LIMIT_S = 100
 
 
 class Installed:

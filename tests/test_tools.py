@@ -67,7 +67,7 @@ def junit(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=folder,
         env=os.environ | {"PYTEST_ADDOPTS": "-W ignore"},
         capture_output=True,
-        timeout=50,
+        timeout=100,
     )
     return folder / "report.xml"
 

@@ -140,7 +140,7 @@ async def test_transcript(transcript: Transcript, palaver_world: Path) -> None:
         player = Player(palaver, gates)
         for line in transcript.lines:
             try:
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(60):
                     await player.play(line)
             except (AssertionError, TimeoutError, ConnectionClosed) as error:
                 where = f"{transcript.name}.jsonl:{line.number}: {json.dumps(line.value)[:200]}"

@@ -1,4 +1,4 @@
-"""What the tests of the command line run it with."""
+"""What the tests run with, those of the command line above all."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from palaver.turn import context
 from palaver.world.trust import TrustStore
 
 SCRIPT = '''\
@@ -52,6 +53,12 @@ def reply(request):
 def palaver_register_backends(register):
     register(scripted_type([ScriptedBackend("local", reply)]))
 '''
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is waited for, however busy the machine is."""
+    monkeypatch.setattr(context, "RECALL_S", 20)
 
 
 @pytest.fixture
@@ -92,15 +99,10 @@ def trusted(script_world: Path, cli_environ: dict[str, str]) -> str:
 
 
 @pytest.fixture
-def cli(
-    cli_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Result]]:
+def cli(cli_environ: dict[str, str]) -> Iterator[Callable[..., Result]]:
     """Runs `palaver` inside the test: `cli("chat", "--help")`."""
     from palaver.cli import main
-    from palaver.turn import context
 
-    # Memory is waited for, however busy the machine is.
-    monkeypatch.setattr(context, "RECALL_S", 20)
     root, ours = logging.getLogger(), logging.getLogger("palaver")
     before = (list(root.handlers), root.level, ours.level)
 
@@ -135,7 +137,7 @@ class Process:
         )
         os.close(theirs)
 
-    def read_until(self, *wanted: str, timeout_s: float = 30) -> str:
+    def read_until(self, *wanted: str, timeout_s: float = 60) -> str:
         """Read until all of this stands in what comes from now on; return that without colours."""
         begin = len(self.raw)
         ends_at = time.monotonic() + timeout_s
@@ -162,7 +164,7 @@ class Process:
         """Do what Ctrl-C does."""
         self.popen.send_signal(signal.SIGINT)
 
-    def end(self, timeout_s: float = 30) -> int:
+    def end(self, timeout_s: float = 60) -> int:
         """Wait for its end and return the exit code."""
         return self.popen.wait(timeout_s)
 

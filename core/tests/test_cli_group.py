@@ -221,5 +221,5 @@ def test_a_reader_that_leaves_is_no_error(cli_environ: dict[str, str]) -> None:
     )
     os.close(read)
     os.close(write)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=100)
     assert b"Traceback" not in err

@@ -84,7 +84,7 @@ def test_json_for_programs(trusted: str, cli_environ: dict[str, str]) -> None:
             process.send_signal(signal.SIGTERM)
         lines = [json.loads(line) for line in process.stdout]
         assert process.stderr.read() == ""
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert ready["event"] == "ready"
     assert ready["url"].startswith("ws://127.0.0.1:")
     assert ready["personas"] == {"vampire": "Vlad", "zombie": "Brains"}

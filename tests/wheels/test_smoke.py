@@ -18,7 +18,7 @@ MEMBERS = (
     "palaver-static",
     "palaver-vllm",
 )
-LIMIT_S = 30
+LIMIT_S = 100
 
 
 def palaver(folder: Path, *arguments: str) -> str:

@@ -171,7 +171,7 @@ def test_a_server_elsewhere_is_not_started_here(world: Path) -> None:
 def test_up_status_down(world: Path) -> None:
     """`up` starts a server with the adapters loaded, `status` shows it, `down` ends it."""
     process = palaver_process("vllm", "up", str(world))
-    out, err = process.communicate(timeout=50)
+    out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     assert "tiny is ready at http://127.0.0.1:" in out
     assert "adapters: vampire@1, zombie@1" in out
@@ -235,7 +235,7 @@ def test_foreground_ends_with_ctrl_c(world: Path) -> None:
             break
     (state,) = read_states(state_folder(str(world)))
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=100)
     assert process.returncode == 0, (lines, out, err)
     assert not state.is_alive()
     assert read_states(state_folder(str(world))) == []
