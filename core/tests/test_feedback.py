@@ -78,4 +78,5 @@ async def test_a_turn_knows_its_session(palaver_world: Path) -> None:
         await palaver.gateway.ask("Hi.", persona="vampire")
         await engine.ping()
         first, second = listener.turns
-        assert first.session and second.session is None
+        assert first.session
+        assert second.session is None
