@@ -28,6 +28,7 @@ from palaver.game import Game, Place, unknown_npc
 from palaver.hookcalls import resolve
 from palaver.memory import Exchange, Memory, player_key
 from palaver.messages import TurnStart
+from palaver.spend.governor import Governor
 from palaver.turn.accept import make_turn, unknown_persona
 from palaver.turn.context import name_of
 from palaver.turn.model import Turn, TurnResult
@@ -94,6 +95,7 @@ class Gateway:
         memory: Where exchanges are kept.
         games: Running games by name.
         data_dir: Folder for what the server writes.
+        governor: Keeps what is spent below the ceilings.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -107,7 +109,10 @@ class Gateway:
         self.games: dict[str, Game] = {}
         self._worlds = parts.worlds
         manager = parts.plugins.manager
-        self._pipeline = Pipeline(manager, parts.settings, self.backends, parts.memory)
+        self.governor = Governor(parts.settings, self.backends, parts.data_dir)
+        self._pipeline = Pipeline(
+            manager, parts.settings, self.backends, parts.memory, governor=self.governor
+        )
         self._finished = resolve(manager, "palaver_turn_finished")
         self._opened = resolve(manager, "palaver_session_opened")
         self._closed = resolve(manager, "palaver_session_closed")
@@ -130,6 +135,8 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.memory.start()
             stack.push_async_callback(self.memory.close)
+            await self.governor.start()
+            stack.push_async_callback(_quietly, self.governor.close, "the spend governor")
             await asyncio.gather(*(self._start(entry) for entry in self.backends.values()))
             for entry in self.backends.values():
                 stack.push_async_callback(_quietly, entry.backend.close, entry.backend.name)

@@ -21,6 +21,7 @@ from palaver.errors import ConfigError, WorldError
 from palaver.gateway import Parts
 from palaver.memory.sqlite import SqliteMemory
 from palaver.plugins import Plugins, make_plugin_manager
+from palaver.spend.off import SwitchedOff, costs_money
 from palaver.world.loader import load_world
 from palaver.world.trust import TrustStore, world_settings
 from palaver.world.watch import WorldStore
@@ -226,7 +227,10 @@ def _backends(
             )
         with _guarded(name, kind, notes):
             parsed = parse_backend(name, table, kind, file=file)
-            backends[name] = (kind.create(name, parsed, context), kind)
+            if settings.spend.mode == "off" and costs_money(parsed, kind):
+                backends[name] = (SwitchedOff(name, parsed), kind)
+            else:
+                backends[name] = (kind.create(name, parsed, context), kind)
     for kind in types.values():
         if kind.instant and kind.name not in settings.backends:
             with _guarded(kind.name, kind, notes):

@@ -26,7 +26,7 @@ __all__ = ["load_settings", "parse_backend"]
 PREFIX = "PALAVER_"
 NESTING = "__"
 MAX_FILE_BYTES = 1_000_000
-_PATHS = (("server", "tls_cert"), ("server", "tls_key"), ("memory", "path"))
+_PATHS = (("server", "tls_cert"), ("server", "tls_key"), ("memory", "path"), ("spend", "prices"))
 _FLAG = "flag"
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from palaver.config.models import Settings
     from palaver.game import Game
     from palaver.memory import Memory
+    from palaver.spend.governor import Governor
     from palaver.turn.model import Turn
 
 __all__ = ["Pipeline"]
@@ -41,6 +42,7 @@ class Pipeline:
         settings: The settings.
         entries: Configured backends by name.
         memory: Where exchanges are kept.
+        governor: Keeps what is spent below the ceilings; None lets everything be spent.
     """
 
     def __init__(
@@ -49,10 +51,13 @@ class Pipeline:
         settings: Settings,
         entries: Mapping[str, Entry],
         memory: Memory,
+        *,
+        governor: Governor | None = None,
     ) -> None:
         self._settings = settings
         self._entries = entries
         self._memory = memory
+        self._governor = governor
         self._hook_s = settings.limits.hook_ms / 1000
         self._received = resolve(manager, "palaver_turn_received")
         # The core's own implementation does not need them.

@@ -1,0 +1,134 @@
+"""Sharing sums between gateways, in the background.
+
+One task tells the store what was spent and takes the total of all gateways from its answer. While
+the store is away, turns notice nothing: what was not told is told when it is back, and until then
+each gateway keeps to the ceilings with what it knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from palaver.spend.sums import Sum
+
+if TYPE_CHECKING:
+    from palaver.store import Store
+
+__all__ = ["Sharing", "store_key"]
+
+log = logging.getLogger("palaver.spend")
+
+TTL_S = 172_800.0
+"""For how long a sum is kept in the store, in seconds: its day, and one more for clocks that
+differ."""
+REFRESH_S = 2.0
+"""How old what is known of other gateways may get for a sum that is in use, in seconds."""
+PUSH_S = 5.0
+"""Time for the store to answer, in seconds; a bound on stores that break their promise."""
+RETRY_S = (0.5, 15.0)
+"""Shortest and longest pause before a store that is away is tried again, in seconds."""
+CLOSE_S = 2.0
+"""Time to tell what was not told yet when Palaver stops, in seconds."""
+MAX_WAITING = 50_000
+"""Sums that wait to be told; more are not waited for until some of those are through."""
+
+
+def store_key(one: Sum) -> str:
+    """Return the name of a sum in the store."""
+    day = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=one.day)
+    return f"spend:{day:%Y-%m-%d}:{one.kind}:{one.name}"
+
+
+class Sharing:
+    """Tells a store what was spent.
+
+    Args:
+        store: The store.
+        clock: Seconds, for how old what is known is.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._waiting: dict[Sum, None] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._away = False
+
+    def start(self) -> None:
+        """Begin; calls before only wait."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="share the spend")
+
+    async def close(self) -> None:
+        """Tell what was not told yet, but not for long; safe to call twice."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        # What fails here is in the day's book, and told when a gateway starts again.
+        with suppress(Exception):
+            async with asyncio.timeout(CLOSE_S):
+                while self._waiting:
+                    await self._tell(next(iter(self._waiting)))
+
+    def push(self, one: Sum) -> None:
+        """Tell of a sum soon; also brings what the others have spent."""
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting[one] = None
+            self._wake.set()
+
+    def refresh(self, one: Sum) -> None:
+        """Ask for a sum soon, where what is known of it is old."""
+        if abs(self._clock() - one.learned_at) > REFRESH_S:
+            self.push(one)
+
+    async def _run(self) -> None:
+        pause = RETRY_S[0]
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                while self._waiting:
+                    await self._tell(next(iter(self._waiting)))
+                pause = RETRY_S[0]
+            except Exception as err:
+                # A store of a plugin may break in its own ways; the sums must not stop for it.
+                if not self._away:
+                    self._away = True
+                    log.warning(
+                        "the store does not answer (%s); until it does, each gateway keeps to the "
+                        "spend ceilings with what it knows",
+                        str(err) or type(err).__name__,
+                    )
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RETRY_S[1])
+                self._wake.set()
+
+    async def _tell(self, one: Sum) -> None:
+        """Tell the store of one sum.
+
+        A call that fails may have been counted all the same; then it counts twice: rather too
+        much than too little.
+        """
+        amount, one.unpushed = one.unpushed, 0.0
+        told = False
+        try:
+            async with asyncio.timeout(PUSH_S):
+                total = await self._store.add(store_key(one), amount, TTL_S)
+            told = True
+        finally:
+            if not told:
+                one.unpushed += amount
+        one.learn(total, self._clock())
+        if not one.unpushed:
+            self._waiting.pop(one, None)
+        if self._away:
+            self._away = False
+            log.warning("the store answers again; gateways share what they spend")
