@@ -109,9 +109,15 @@ async def test_loads_one_at_a_time(
 
 
 async def test_a_failed_load_is_told_once_and_not_repeated_at_once(
-    fake_vllm: FakeVllm, backend: VllmBackend, add_manifest: Add, reports: list[str], tmp_path: Path
+    fake_vllm: FakeVllm,
+    backend: VllmBackend,
+    add_manifest: Add,
+    reports: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A load that fails is reported once, and tried again only after a while."""
+    monkeypatch.setattr(adapters, "BACK_OFF_S", 300)
     add_manifest("vampire", path=tmp_path / "nowhere")
     for _ in range(3):
         finish = await ask(backend, "vampire@1")

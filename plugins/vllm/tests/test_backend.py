@@ -18,6 +18,7 @@ from palaver.errors import (
 from palaver.testing.fake_vllm import HANG, FakeVllm, Reply
 from palaver.testing.fake_vllm_lab import free_port
 from palaver.testing.turns import make_request
+from palaver_vllm import backend as module
 from palaver_vllm.backend import VllmBackend
 
 Make = Callable[..., VllmBackend]
@@ -136,8 +137,11 @@ async def test_uses_no_proxy(
     assert (await ask(make_backend(url=fake_vllm.url)))[0] == "Good evening."
 
 
-async def test_uses_a_connection_again(fake_vllm: FakeVllm, backend: VllmBackend) -> None:
+async def test_uses_a_connection_again(
+    fake_vllm: FakeVllm, backend: VllmBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a whole reply the next turn needs no new connection."""
+    monkeypatch.setattr(module, "DRAIN_S", 20)
     for _ in range(3):
         await ask(backend)
     assert fake_vllm.connections == 1

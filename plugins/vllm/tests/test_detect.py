@@ -1,12 +1,15 @@
+import pytest
 from aiohttp import web
 
 from palaver.testing.fake_vllm import FakeVllm
 from palaver.testing.fake_vllm_lab import free_port
+from palaver_vllm import detect as detecting
 from palaver_vllm.detect import detect
 
 
-async def test_finds_a_vllm_server() -> None:
+async def test_finds_a_vllm_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers as vLLM is found, with the name of its base model."""
+    monkeypatch.setattr(detecting, "DETECT_S", 20)
     async with FakeVllm(model="tiny", adapters={"vampire@1": "/vampire"}) as server:
         found = await detect(server.url)
         assert found is not None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from palaver.chain.backend import Backend, Sampling
@@ -130,8 +131,13 @@ class _Endless(Sequence[str]):
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a port of the loopback that nobody listens on.
+
+    Systems give ports above 32,767 to whoever asks for any, also for the near end of each
+    connection, so one of those may be gone before it is used.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port from 20000 to 31999 is free; close some programs that listen there")
