@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import web
 
 from palaver.errors import ConfigError
+from palaver.server.admission import Admission
 from palaver.server.http import HttpRoutes, error_response, errors
 from palaver.server.hub import Hub
+from palaver.server.openai import OpenAiRoutes
 from palaver.server.security import GATE, Gate, check_binding
 from palaver.server.websocket import WebSocketEndpoint
 
@@ -52,7 +54,9 @@ class Server:
         self.port = self._settings.port
         self.hub = Hub(gateway)
         self._websocket = WebSocketEndpoint(gateway, self.hub, self._gate)
-        http = HttpRoutes(gateway, self.hub, self._gate)
+        admission = Admission(gateway.settings.limits)
+        http = HttpRoutes(gateway, self.hub, self._gate, admission)
+        openai = OpenAiRoutes(gateway, self._gate, admission)
         app = web.Application(
             middlewares=[self._guard, errors],
             client_max_size=gateway.settings.limits.message_bytes,
@@ -60,6 +64,7 @@ class Server:
         app[GATE] = self._gate
         app.router.add_get("/v1", self._websocket.serve)
         app.add_routes(http.routes())
+        app.add_routes(openai.routes())
         for bridge in gateway.plugins.bridges:
             try:
                 app.add_routes(bridge.routes(gateway))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,11 +15,11 @@ from palaver._version import __version__
 from palaver.errors import ProtocolError
 from palaver.server.frames import problem
 from palaver.server.hub import check_game
-from palaver.server.rates import TokenBucket
 from palaver.turn.deliver import accepted_message
 
 if TYPE_CHECKING:
     from palaver.gateway import Gateway
+    from palaver.server.admission import Admission
     from palaver.server.hub import Hub
     from palaver.server.security import Gate, Principal
     from palaver.turn.model import Turn
@@ -49,15 +48,14 @@ class HttpRoutes:
         gateway: What runs turns.
         hub: The sessions, to count them.
         gate: Who may ask.
+        admission: How much.
     """
 
-    def __init__(self, gateway: Gateway, hub: Hub, gate: Gate) -> None:
+    def __init__(self, gateway: Gateway, hub: Hub, gate: Gate, admission: Admission) -> None:
         self._gateway = gateway
         self._hub = hub
         self._gate = gate
-        # By token, of which there are as many as the settings name.
-        self._running: Counter[str] = Counter()
-        self._rates: dict[str, TokenBucket] = {}
+        self._admission = admission
         self._next = 0
 
     def routes(self) -> list[web.AbstractRouteDef]:
@@ -104,36 +102,16 @@ class HttpRoutes:
     async def turns(self, request: web.Request) -> web.StreamResponse:
         """Run one turn; answers `turn.done`, or with `text/event-stream` all messages."""
         principal = self._gate.bearer(request)
-        self._check_rate(principal)
+        self._admission.check_rate(principal)
         asked = await self._read(request)
         _check_role(principal, asked)
         check_game(principal, asked.game, self._gateway)
-        if self._running[principal.key] >= self._gateway.settings.limits.turns:
-            raise ProtocolError(
-                "overloaded", "too many turns are in flight; try again later", retryable=True
-            )
-        self._running[principal.key] += 1
-        try:
+        with self._admission.turn(principal):
             if "text/event-stream" in request.headers.get("Accept", ""):
                 return await self._stream(request, asked)
             collector = _Collector()
             await self._ask(asked, collector)
             return web.Response(text=collector.last, content_type="application/json")
-        finally:
-            self._running[principal.key] -= 1
-
-    def _check_rate(self, principal: Principal) -> None:
-        """Make sure that a token does not ask too often.
-
-        Raises:
-            ProtocolError: It does.
-        """
-        per_s = self._gateway.settings.limits.messages_per_s
-        bucket = self._rates.setdefault(principal.key, TokenBucket(per_s))
-        if not bucket.take():
-            raise ProtocolError(
-                "rate_limited", f"more than {per_s:g} turns per second; ask fewer", retryable=True
-            )
 
     async def _stream(self, request: web.Request, asked: m.TurnRequest) -> web.StreamResponse:
         response = web.StreamResponse(

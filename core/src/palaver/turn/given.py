@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ class Given:
     lang: str | None = None
     priority: Priority = "player"
     seed: int | None = None
-    sampling: PersonaSampling = PersonaSampling()
+    sampling: PersonaSampling = field(default_factory=PersonaSampling)
     last_words: str = "Give me a moment."
 
 
