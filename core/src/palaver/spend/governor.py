@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from palaver.spend.book import Book
 from palaver.spend.prices import FREE, Price, PriceTable, load_prices, price_of
 from palaver.spend.sharing import Sharing
-from palaver.spend.sums import Sum, Sums
+from palaver.spend.sums import SPECK, Sum, Sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -279,7 +279,7 @@ class Governor:
 
     def _is_reached(self, one: Sum, usd: float) -> None:
         # What is held by calls under way mostly comes back; then there is room again.
-        if one.reached or one.ceiling is None or one.spent + usd <= one.ceiling:
+        if one.reached or one.ceiling is None or one.spent + usd <= one.ceiling + SPECK:
             return
         one.reached = True
         until = "for the rest of it" if one.kind == "session" else "until 00:00 UTC"

@@ -18,6 +18,10 @@ MAX_SUMS = 20_000
 """Sums of players, and as many of sessions, that are kept; those that were idle the longest go."""
 
 
+SPECK = 1e-9
+"""US dollars that floating-point sums may be off by."""
+
+
 @dataclass(slots=True, eq=False)
 class Sum:
     """What was spent for one thing.
@@ -48,7 +52,7 @@ class Sum:
 
     def has_room(self, usd: float) -> bool:
         """Return whether it stays within its ceiling if a call comes to this at the worst."""
-        return self.ceiling is None or self.spent + self.held + usd <= self.ceiling
+        return self.ceiling is None or self.spent + self.held + usd <= self.ceiling + SPECK
 
     def learn(self, total: float, at: float) -> None:
         """Take what all gateways have spent together, as far as they have told.
