@@ -132,3 +132,52 @@ def test_what_an_attempt_does_waits_for_its_first_words() -> None:
     assert sink.messages[0]["name"] == "joy"
     assert sink.messages[2]["call"] == "t1.2"
     assert reply.text == "Hello."
+
+
+def test_the_trail_tells_times_and_cost_only_where_they_are_known() -> None:
+    """What says nothing is left out of an entry, so that a trail stays short."""
+    turn = make_turn()
+    turn.result.trail = [
+        Attempt("local", "skipped", 1.234),
+        Attempt(
+            "fast",
+            "served",
+            900.0,
+            begun_ms=1.234,
+            first_ms=411.999,
+            cost_usd=0.00042,
+            prompt_tokens=180,
+            completion_tokens=42,
+            server="http://10.0.0.7:8000",
+        ),
+    ]
+    sink = Sink()
+    sink.emit(*done_message(turn, turn.result))
+    assert sink.messages[-1]["trail"] == [
+        {"backend": "local", "outcome": "skipped", "at_ms": 1.23},
+        {
+            "backend": "fast",
+            "outcome": "served",
+            "at_ms": 900.0,
+            "begun_ms": 1.23,
+            "first_ms": 412.0,
+            "cost_usd": 0.00042,
+            "prompt_tokens": 180,
+            "completion_tokens": 42,
+            "server": "http://10.0.0.7:8000",
+        },
+    ]
+
+
+def test_a_long_trail_leaves_room_for_a_long_reply() -> None:
+    """Beside the longest reply the trail is cut to its least, and the message still fits."""
+    turn = make_turn()
+    turn.result.text = "\u20ac" * MAX_REPLY_CHARS
+    turn.result.trail = [
+        Attempt("b" * 64, "failed", 1.0, "why " * 60, begun_ms=0.5) for _ in range(64)
+    ]
+    sink = Sink()
+    sink.emit(*done_message(turn, turn.result))
+    trail = sink.messages[-1]["trail"]
+    assert len(trail) == 32
+    assert set(trail[0]) == {"backend", "outcome", "at_ms"}

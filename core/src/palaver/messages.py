@@ -401,6 +401,22 @@ class TrailEntry(BaseModel):
     ] = Field(description="What became of it.")
     at_ms: float = Field(description="When, from the turn's acceptance.")
     reason: str | None = Field(default=None, description="Why.")
+    begun_ms: float | None = Field(
+        default=None, description="When it was asked, likewise; missing where it was not."
+    )
+    first_ms: float | None = Field(
+        default=None, description="When its first text came, likewise; missing where none did."
+    )
+    cost_usd: float | None = Field(
+        default=None, description="What it cost, in US dollars; missing where it cost nothing."
+    )
+    prompt_tokens: int | None = Field(
+        default=None, description="Tokens it read; missing where it read none."
+    )
+    completion_tokens: int | None = Field(default=None, description="Tokens it wrote, likewise.")
+    server: str | None = Field(
+        default=None, description="Which of the backend's servers; missing where it has but one."
+    )
 
 
 class UsageInfo(BaseModel):

@@ -10,11 +10,12 @@ from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING, Protocol
 
 from palaver.messages import MAX_REPLY_CHARS
+from palaver.turn.done import done_message
 from palaver.turn.events import Action, Emotion, Event, Text
 from palaver.turn.sentences import ENDINGS, Sentence, SentenceSplitter
 
 if TYPE_CHECKING:
-    from palaver.turn.model import Turn, TurnResult
+    from palaver.turn.model import Turn
 
 __all__ = ["Reply", "TurnSink", "accepted_message", "done_message"]
 
@@ -192,11 +193,6 @@ class Reply:
                 self._sentence(sentence)
 
 
-def _short(reason: str) -> str:
-    """Return a reason that leaves room for the reply: the whole has to fit one message."""
-    return reason.encode("ascii", "replace")[:200].decode()
-
-
 def _fitting(text: str, chars: int, escaped_bytes: int) -> str:
     """Return the longest beginning of `text` within both bounds."""
     text = text[: max(0, chars)]
@@ -210,40 +206,4 @@ def accepted_message(turn: Turn) -> tuple[str, str]:
     return (
         f'{{"type":"turn.accepted","turn":{quote(turn.id)},"seq":',
         f',"npc":{quote(turn.npc.id)},"tier":{quote(turn.tier_name)}}}',
-    )
-
-
-def done_message(turn: Turn, result: TurnResult) -> tuple[str, str]:
-    """Return head and tail of `turn.done`."""
-    served = result.served_by
-    rest = {
-        "status": result.status,
-        "text": result.text,
-        "served_by": {
-            "backend": served.backend,
-            "type": served.type,
-            "model": served.model,
-            "adapter": served.adapter,
-        },
-        "trail": [
-            {
-                "backend": attempt.backend,
-                "outcome": attempt.outcome,
-                "at_ms": round(attempt.at_ms, 2),
-                **({"reason": _short(attempt.reason)} if attempt.reason else {}),
-            }
-            for attempt in result.trail
-        ],
-        "usage": {
-            "prompt_tokens": result.usage.prompt_tokens,
-            "completion_tokens": result.usage.completion_tokens,
-            "cost_usd": result.usage.cost_usd,
-        },
-        "ttft_ms": None if result.ttft_ms is None else round(result.ttft_ms, 2),
-        "total_ms": round(result.total_ms, 2),
-        "cached": result.cached,
-    }
-    return (
-        f'{{"type":"turn.done","turn":{quote(turn.id)},"seq":',
-        "," + to_json(rest)[1:],
     )

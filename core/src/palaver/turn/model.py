@@ -53,6 +53,7 @@ class Attempt:
         cost_usd: What it cost, in US dollars.
         prompt_tokens: Tokens read; estimated where the backend did not say.
         completion_tokens: Tokens written, likewise.
+        server: Which of the backend's servers it was, or None where it has but one.
     """
 
     backend: str
@@ -64,6 +65,7 @@ class Attempt:
     cost_usd: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    server: str | None = None
 
 
 @dataclass(slots=True)
