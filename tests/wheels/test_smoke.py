@@ -13,6 +13,7 @@ import pytest
 MEMBERS = (
     "palaver",
     "palaver-adapters",
+    "palaver-cloud",
     "palaver-luanti",
     "palaver-prompts",
     "palaver-static",

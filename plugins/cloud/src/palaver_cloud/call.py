@@ -1,0 +1,178 @@
+"""One reply: asking for it, streaming it, and letting go of it properly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+
+import aiohttp
+
+from palaver.chain.backend import Finish, GenerateRequest
+from palaver.chain.http import Http
+from palaver.chain.http_errors import broken, short
+from palaver.errors import BackendError, BackendTimeout
+from palaver_cloud.failures import Failures, refused_field
+from palaver_cloud.provider import Provider
+from palaver_cloud.sse import Usage
+
+__all__ = ["Call"]
+
+END_S = 1.0
+"""Time for what follows the last word (usage, the stream's end), in seconds: the reply is whole
+then, and nobody should wait long for a count."""
+DRAIN_S = 0.05
+"""Time for the last bytes after the end, so that the connection can be used again, in seconds."""
+MAX_REFUSED = 4
+"""Fields that may be refused one after the other before the request is given up."""
+
+
+class Call:
+    """One request for a reply.
+
+    Args:
+        http: Client to talk with.
+        provider: How the server is spoken to.
+        failures: Makes the errors.
+        omitted: Fields that the model is known to refuse; what is learned is added.
+        report: Tells whoever runs Palaver.
+        request: What is wanted.
+    """
+
+    def __init__(
+        self,
+        http: Http,
+        provider: Provider,
+        failures: Failures,
+        omitted: set[str],
+        report: Callable[[str], None],
+        request: GenerateRequest,
+    ) -> None:
+        self._http, self._provider, self._failures = http, provider, failures
+        self._omitted, self._report, self._request = omitted, report, request
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._response: aiohttp.ClientResponse | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._expired = False
+        self._reader = provider.reader()
+
+    async def stream(self) -> AsyncGenerator[str | Finish, None]:
+        """Yield the reply's pieces and how it ended.
+
+        Raises:
+            BackendError: The provider does something wrong.
+        """
+        self._failures.check_key()
+        reader = self._reader
+        said_anything = False
+        try:
+            response = self._response = await self._open()
+            if self._request.deadline is not None:
+                self._alarm = self._loop.call_at(self._request.deadline, self._expire)
+            read, feed = response.content.readany, reader.feed
+            while not reader.over:
+                try:
+                    data = await read() if reader.finish is None else await self._read_end(response)
+                except (aiohttp.ClientError, OSError) as err:
+                    raise self._broken(err) from err
+                text = feed(data) if data else reader.end()
+                if text:
+                    said_anything = True
+                    yield text
+                if not data:
+                    break
+            if self._expired and reader.finish is None:
+                raise self._timeout()
+            error = self._failures.from_reader(reader, said_anything=said_anything)
+            if error is not None:
+                raise error
+            yield self._finish()
+        finally:
+            await self._close()
+
+    async def _open(self) -> aiohttp.ClientResponse:
+        """Return the stream; fields that the model refuses are left out and noted."""
+        deadline, failures = self._request.deadline, self._failures
+        refused = 0
+        while True:
+            asked = self._provider.ask(self._request, self._omitted)
+            response = await self._http.send(
+                "POST", self._provider.chat_url(), asked.body, deadline
+            )
+            try:
+                if response.status == 200 and response.content_type == "text/event-stream":
+                    return response
+                answer = await self._http.read(response, deadline)
+            except BaseException:
+                response.close()
+                raise
+            response.release()
+            if response.status == 200:
+                raise failures.no_stream(response.content_type, answer)
+            error, trouble = failures.from_answer(response.status, response.headers, answer)
+            field = refused_field(response.status, trouble, asked.fields)
+            refused += 1
+            if field is None or refused == MAX_REFUSED:
+                raise error
+            self._learn(field)
+
+    def _learn(self, field: str) -> None:
+        if field not in self._omitted:
+            self._omitted.add(field)
+            self._report(
+                f"backend {self._failures.backend}: {self._failures.model} refuses `{field}`, "
+                f'which is left out from now on; omit = ["{field}"] saves the first attempt'
+            )
+
+    async def _read_end(self, response: aiohttp.ClientResponse) -> bytes:
+        """Read what follows the finish reason; nothing, if it does not come soon."""
+        try:
+            async with asyncio.timeout(END_S):
+                return await response.content.readany()
+        except TimeoutError:
+            return b""
+
+    def _expire(self) -> None:
+        # A timeout around the loop's reads would have to be set anew for every token.
+        self._expired = True
+        if self._response is not None:
+            self._response.close()
+
+    def _broken(self, err: Exception) -> BackendError:
+        if self._expired:
+            return self._timeout()
+        return broken(self._failures.backend, err)
+
+    def _timeout(self) -> BackendTimeout:
+        limit_s = max(0.0, (self._request.deadline or 0.0) - self._started)
+        return BackendTimeout(self._failures.backend, "total", limit_s)
+
+    def _finish(self) -> Finish:
+        reader, usage = self._reader, self._reader.usage or Usage()
+        return Finish(
+            reason=reader.finish or "stop",
+            model=reader.model or self._failures.model,
+            prompt_tokens=usage.prompt,
+            completion_tokens=usage.completion,
+            cached_tokens=usage.cached,
+            note=f"withheld: {short(reader.why)}" if reader.why else None,
+        )
+
+    async def _close(self) -> None:
+        """Let go: of a whole reply gently, of any other at once, which aborts the generation."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        response = self._response
+        if response is None:
+            return
+        try:
+            if self._reader.done and not response.content.is_eof():
+                async with asyncio.timeout(DRAIN_S):
+                    await response.content.readany()
+        except (aiohttp.ClientError, OSError):
+            pass  # the reply is whole; the connection just cannot be used again
+        finally:
+            if self._reader.done and response.content.is_eof():
+                response.release()
+            else:
+                response.close()
