@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import ValidationError
 
 from palaver.background import Background
+from palaver.cache import DialogueCache
 from palaver.chain.attempt import Entry
 from palaver.chain.backend import Backend, BackendType
 from palaver.errors import ProtocolError
@@ -29,6 +30,7 @@ from palaver.hookcalls import resolve
 from palaver.memory import Exchange, Memory, player_key
 from palaver.messages import TurnStart
 from palaver.spend.governor import Governor
+from palaver.store import MemoryStore, Store
 from palaver.turn.accept import make_turn, unknown_persona
 from palaver.turn.context import name_of
 from palaver.turn.model import Turn, TurnResult
@@ -63,6 +65,7 @@ class Parts:
         memory: Where exchanges are kept.
         data_dir: Folder for what the server writes.
         notes: What whoever starts the server should know.
+        store: Where gateways keep what they share.
     """
 
     settings: Settings
@@ -72,6 +75,7 @@ class Parts:
     memory: Memory
     data_dir: Path
     notes: Sequence[str] = field(default_factory=list)
+    store: Store = field(default_factory=MemoryStore)
 
 
 class _NoSink:
@@ -93,6 +97,8 @@ class Gateway:
         plugins: The plugins.
         backends: Configured backends by name.
         memory: Where exchanges are kept.
+        store: Where gateways keep what they share.
+        cache: What models said before.
         games: Running games by name.
         data_dir: Folder for what the server writes.
         governor: Keeps what is spent below the ceilings.
@@ -102,6 +108,7 @@ class Gateway:
         self.settings = parts.settings
         self.plugins = parts.plugins
         self.memory = parts.memory
+        self.store = parts.store
         self.data_dir = parts.data_dir
         self.backends = {
             name: Entry(backend, kind) for name, (backend, kind) in parts.backends.items()
@@ -110,8 +117,14 @@ class Gateway:
         self._worlds = parts.worlds
         manager = parts.plugins.manager
         self.governor = Governor(parts.settings, self.backends, parts.data_dir)
+        self.cache = DialogueCache(parts.settings, self.backends, parts.store)
         self._pipeline = Pipeline(
-            manager, parts.settings, self.backends, parts.memory, governor=self.governor
+            manager,
+            parts.settings,
+            self.backends,
+            parts.memory,
+            governor=self.governor,
+            cache=self.cache,
         )
         self._finished = resolve(manager, "palaver_turn_finished")
         self._opened = resolve(manager, "palaver_session_opened")
@@ -135,11 +148,15 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.memory.start()
             stack.push_async_callback(self.memory.close)
+            await self._start_store()
+            stack.push_async_callback(_quietly, self.store.close, "the store")
             await self.governor.start()
             stack.push_async_callback(_quietly, self.governor.close, "the spend governor")
             await asyncio.gather(*(self._start(entry) for entry in self.backends.values()))
             for entry in self.backends.values():
                 stack.push_async_callback(_quietly, entry.backend.close, entry.backend.name)
+            self.cache.start(self._pipeline.rehearse)
+            stack.push_async_callback(_quietly, self.cache.close, "the dialogue cache")
             for bridge in self.plugins.bridges:
                 stack.push_async_callback(_quietly, bridge.close, bridge.name)
                 await self._start_bridge(bridge)
@@ -406,6 +423,13 @@ class Gateway:
             log.exception(
                 "backend %s could not start; it is asked all the same", entry.backend.name
             )
+
+    async def _start_store(self) -> None:
+        try:
+            async with asyncio.timeout(BACKEND_START_S):
+                await self.store.start()
+        except Exception:
+            log.exception("the store could not start; this gateway shares nothing until it answers")
 
     async def _start_bridge(self, bridge: Bridge) -> None:
         try:

@@ -15,13 +15,15 @@ from typing import Any
 import platformdirs
 
 from palaver.chain.backend import Backend, BackendContext, BackendSettings, BackendType
-from palaver.config.load import parse_backend
+from palaver.config.load import parse_backend, parse_store
 from palaver.config.models import Settings
 from palaver.errors import ConfigError, WorldError
 from palaver.gateway import Parts
+from palaver.hints import did_you_mean
 from palaver.memory.sqlite import SqliteMemory
 from palaver.plugins import Plugins, make_plugin_manager
 from palaver.spend.off import SwitchedOff, costs_money
+from palaver.store import MemoryStore, Store, StoreSettings, StoreType
 from palaver.world.loader import load_world
 from palaver.world.trust import TrustStore, world_settings
 from palaver.world.watch import WorldStore
@@ -37,6 +39,8 @@ DETECT_S = 1.0
 DETECTED = "local"
 """Name of a backend that was found; the shipped tiers ask for it."""
 TOML = "palaver.toml"
+MEMORY = StoreType("memory", StoreSettings, lambda settings: MemoryStore())
+"""The store of this process alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ async def prepare(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     backend_types: Iterable[BackendType] = (),
+    store_types: Iterable[StoreType] = (),
     trust: TrustStore | None = None,
 ) -> Parts:
     """Read a world and everything around it.
@@ -136,6 +141,7 @@ async def prepare(
             `{"server.port": 0}`.
         environ: The environment; the process's by default.
         backend_types: Types besides those of plugins, for tests and programs.
+        store_types: Types of stores, likewise.
         trust: Which worlds are trusted; the user's list by default.
 
     Raises:
@@ -144,7 +150,7 @@ async def prepare(
     """
     environ = os.environ if environ is None else environ
     trust = trust or TrustStore()
-    backend_types = tuple(backend_types)
+    backend_types, store_types = tuple(backend_types), tuple(store_types)
     # Only to find example worlds by their names: the world says which plugins it blocks.
     first = make_plugin_manager(environ=environ, quiet=True)
     located = locate(world, first)
@@ -156,6 +162,7 @@ async def prepare(
         environ=environ,
         overrides=overrides,
         types={**first.backend_types, **{kind.name: kind for kind in backend_types}},
+        stores={**first.store_types, **{kind.name: kind for kind in store_types}},
     )
     notes: list[str] = []
     if not trusted:
@@ -188,6 +195,7 @@ async def prepare(
     memory = SqliteMemory(
         settings.memory.path or folder / "memory.sqlite3", keep=settings.memory.keep
     )
+    stores = {kind.name: kind for kind in (MEMORY, *plugins.store_types.values(), *store_types)}
     return Parts(
         settings=settings,
         worlds=worlds,
@@ -196,7 +204,45 @@ async def prepare(
         memory=memory,
         data_dir=folder,
         notes=notes,
+        store=make_store(settings, stores, file, notes),
     )
+
+
+def make_store(
+    settings: Settings, types: Mapping[str, StoreType], file: Path, notes: list[str]
+) -> Store:
+    """Make the store that the settings name; one whose type breaks is noted.
+
+    Args:
+        settings: The settings.
+        types: Types of stores by name.
+        file: The file they stand in.
+        notes: Takes what whoever starts the server should know.
+
+    Raises:
+        ConfigError: There is no such type, or a setting cannot be used.
+    """
+    kind = types.get(settings.store.type)
+    if kind is None:
+        hint = did_you_mean(settings.store.type, types)
+        more = "" if "redis" in types else ", and palaver-redis brings `redis`"
+        raise ConfigError(
+            f"there is no store type {settings.store.type!r}{hint}; there are: "
+            f"{', '.join(sorted(types))}{more}",
+            file=file,
+            key="store.type",
+        )
+    try:
+        return kind.create(parse_store(settings.store.model_dump(), kind, file=file))
+    except ConfigError:
+        raise
+    except Exception as err:
+        log.exception("the store type %s could not make a store", kind.name)
+        notes.append(
+            f"nothing is shared with other gateways: the store type {kind.name!r} failed with "
+            f"{err!r:.200}; tell the plugin's author"
+        )
+        return MemoryStore()
 
 
 def _backends(

@@ -20,8 +20,9 @@ from palaver.explain import Trouble, explain
 
 if TYPE_CHECKING:
     from palaver.chain.backend import BackendSettings, BackendType
+    from palaver.store import StoreSettings, StoreType
 
-__all__ = ["load_settings", "parse_backend"]
+__all__ = ["load_settings", "parse_backend", "parse_store"]
 
 PREFIX = "PALAVER_"
 NESTING = "__"
@@ -90,11 +91,35 @@ def parse_backend(
     Raises:
         ConfigError: A key or value cannot be used.
     """
+    checked: BackendSettings = _checked(table, kind.settings, file, ("backends", name))
+    return checked
+
+
+def parse_store(
+    table: Mapping[str, Any], kind: StoreType, *, file: Path | None = None
+) -> StoreSettings:
+    """Check the `[store]` table with the settings of its type.
+
+    Args:
+        table: The table.
+        kind: Its type.
+        file: The file it stands in.
+
+    Raises:
+        ConfigError: A key or value cannot be used.
+    """
+    checked: StoreSettings = _checked(table, kind.settings, file, ("store",))
+    return checked
+
+
+def _checked(
+    table: Mapping[str, Any], model: type[BaseModel], file: Path | None, prefix: tuple[str, ...]
+) -> Any:
     try:
-        return kind.settings.model_validate(dict(table))
+        return model.model_validate(dict(table))
     except ValidationError as err:
         text = file.read_text("utf-8", "replace") if file is not None and file.is_file() else ""
-        raise _error(err, kind.settings, file, text, {}, prefix=("backends", name)) from err
+        raise _error(err, model, file, text, {}, prefix=prefix) from err
 
 
 def _anchor(data: Mapping[str, Any], folder: Path) -> None:

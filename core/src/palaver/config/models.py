@@ -139,6 +139,12 @@ class Limits(_Settings):
     facts: int = Field(default=200, ge=1, description="Facts of one NPC, player or game.")
     fact_bytes: int = Field(default=4_000, ge=10, description="Size of one fact, as JSON.")
     actions: int = Field(default=64, ge=1, description="Actions declared for one NPC or game.")
+    cache_bytes: int = Field(
+        default=64_000_000,
+        ge=100_000,
+        description="Replies kept in memory for the dialogue cache, in bytes; what was not said "
+        "for the longest goes first.",
+    )
     hook_ms: Milliseconds = Field(
         default=250, description="Time for one plugin in one turn, in milliseconds."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["CacheRule", "Check", "Milliseconds", "Name", "Tier", "default_tiers"]
 
@@ -26,19 +26,35 @@ class CacheRule(_Settings):
 
     facts: list[str] = Field(
         default=["intent", "mood", "relationship", "zone", "lang", "quest"],
-        description="What has to be the same. `intent`, `mood`, `zone`, `lang` and `utterance` "
-        "(what was said, without case and punctuation) are the turn's own; any other name is a "
-        "fact, of the NPC, the player or the game, or of one of them as `player.NAME`. A number "
-        "counts by its band; see `band`.",
+        max_length=32,
+        description="What has to be the same. `intent`, `mood`, `zone`, `lang`, `utterance` "
+        "(what was said, without case and punctuation) and `before` (what the NPC said last) are "
+        "the turn's own; any other name is a fact of the NPC, the player and the game, or of one "
+        "of them: `npc.NAME`, `player.NAME`, `game.NAME`, `context.NAME`. A number counts by its "
+        "band; see `band`.",
+    )
+    exact: list[str] = Field(
+        default=["other", "question", "quest", "trade"],
+        description="Intents that do not tell what was said: for these, and for utterances of "
+        "more than six words, the words have to be the same too. `[]` caches no turn with the "
+        "intent `other`.",
     )
     band: float = Field(
         default=25, gt=0, description="Width of the bands of numbers, such as a relationship's."
     )
     variants: int = Field(
-        default=4, ge=1, le=32, description="Different replies that are kept for one situation."
+        default=4,
+        ge=1,
+        le=32,
+        description="Different replies that are kept for one situation; until there are as many, "
+        "a model is asked.",
     )
     ttl_s: float = Field(
-        default=86_400, gt=0, description="For how long a reply is kept, in seconds."
+        default=86_400,
+        ge=1,
+        le=31_536_000,
+        description="For how long a reply is kept, in seconds; in the last quarter of it a new one "
+        "is made in the background when the situation comes up again.",
     )
 
 
@@ -106,7 +122,8 @@ class Tier(_Settings):
         description="Tier of an NPC's first exchange with a player, instead of this one.",
     )
     cache: CacheRule | None = Field(
-        default=None, description="What of the dialogue cache is used; None uses none."
+        default=None,
+        description="Which replies are kept and said again; `false`, or nothing, keeps none.",
     )
     usd_per_day: float | None = Field(
         default=None,
@@ -114,6 +131,12 @@ class Tier(_Settings):
         description="What turns of this tier may cost in a day (UTC), in US dollars. None sets no "
         "ceiling, 0 asks no backend that costs money.",
     )
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _no_cache(cls, value: Any) -> Any:
+        """Let `cache = false` take a shipped rule away: TOML has no word for nothing."""
+        return None if value is False else value
 
     def first_token_s(self, backend: str) -> float:
         """Return the first-token limit of a backend, in seconds."""

@@ -23,7 +23,7 @@ from functools import lru_cache
 
 from palaver.turn.intent_words import NEGATIONS, NO_TYPOS, WORDS
 
-__all__ = ["classify"]
+__all__ = ["classify", "vocabulary"]
 
 MAX_CHARS = 300
 """Only the beginning of a speech is looked at; so its cost has a bound."""
@@ -85,6 +85,16 @@ def classify(text: str) -> str:
         `silence` (nothing, or only dots and spaces) and `other`.
     """
     return _classify(text[:MAX_CHARS])
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> frozenset[str]:
+    """Return the words that the table knows: what people say to anybody."""
+    words = {*_TABLE, *_SHORT, *NEGATIONS}
+    for entries in _TABLE.values():
+        for rest, *_ in entries:
+            words.update(rest)
+    return frozenset(words)
 
 
 @lru_cache(maxsize=4_096)

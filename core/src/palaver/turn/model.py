@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from palaver.actions import DeclaredAction
+    from palaver.cache.situation import Situation
     from palaver.config.models import Tier
     from palaver.game import Branch, Npc, Player
     from palaver.memory import Exchange
@@ -168,6 +169,7 @@ class Turn:
         calls: Actions that were called so far.
         raw: What a model wrote, tags and all, if one backend alone spoke the whole reply; else
             None. It is what the dialogue cache keeps.
+        situation: Where it happens, as the dialogue cache sees it; None where that is of no use.
         session: Id of the session that started it, or None.
         trace: Notes for whoever wonders: plugins that failed, facts that were missing.
         result: What it came to so far.
@@ -206,6 +208,7 @@ class Turn:
     refused: str | None = None
     calls: int = 0
     raw: str | None = None
+    situation: Situation | None = None
     session: str | None = None
     trace: list[str] = field(default_factory=list)
     result: TurnResult = field(default_factory=TurnResult)

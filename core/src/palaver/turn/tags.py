@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from palaver.actions import DeclaredAction
     from palaver.turn.model import Turn
 
-__all__ = ["TagFilter", "tag_problems", "without_tags"]
+__all__ = ["TagFilter", "actions_in", "tag_problems", "without_tags"]
 
 MAX_TAG_CHARS = 2_000
 """A tag longer than this is not one: it is dropped up to its end."""
@@ -182,6 +182,16 @@ def without_tags(text: str) -> str:
     rest = text[at:]
     shown = "".join(kept)
     return (shown + (rest.lstrip() if not shown or shown[-1].isspace() else rest)).strip()
+
+
+def actions_in(text: str) -> list[str]:
+    """Return the names of the actions that a text calls."""
+    found = []
+    for opening in _OPEN.finditer(text):
+        match = _DO.match(text, opening.end())
+        if match is not None and not opening[1] and opening[2].lower() == "do":
+            found.append(match[1])
+    return found
 
 
 def tag_problems(text: str, emotions: Iterable[str] = ()) -> list[str]:

@@ -27,6 +27,7 @@ from palaver.errors import TrustError
 
 if TYPE_CHECKING:
     from palaver.chain.backend import BackendType
+    from palaver.store import StoreType
 
 __all__ = ["TrustStore", "restrict_untrusted", "world_hash", "world_settings"]
 
@@ -126,6 +127,7 @@ def world_settings(
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     types: Mapping[str, BackendType] | None = None,
+    stores: Mapping[str, StoreType] | None = None,
 ) -> tuple[Settings, list[str]]:
     """Read the settings of a world, as far as it may have them.
 
@@ -135,6 +137,7 @@ def world_settings(
         environ: Variables that hold settings, see `load_settings`.
         overrides: Settings by dotted key, from flags.
         types: Backend types by name; see `restrict_untrusted`.
+        stores: Store types by name, likewise.
 
     Returns:
         The settings, and a line for each thing that was left out for want of trust.
@@ -149,12 +152,12 @@ def world_settings(
     left_out: list[str] = []
 
     def restrict(table: dict[str, Any]) -> dict[str, Any]:
-        table, notes = restrict_untrusted(table, types)
+        table, notes = restrict_untrusted(table, types, stores)
         left_out.extend(notes)
         return table
 
     def without_tokens(table: dict[str, Any]) -> dict[str, Any]:
-        table, _ = restrict_untrusted(table, types)
+        table, _ = restrict_untrusted(table, types, stores)
         if isinstance(table.get("server"), Mapping):
             table["server"] = {k: v for k, v in table["server"].items() if k != "tokens"}
         return table
@@ -173,7 +176,9 @@ def world_settings(
 
 
 def restrict_untrusted(
-    table: Mapping[str, Any], types: Mapping[str, BackendType] | None = None
+    table: Mapping[str, Any],
+    types: Mapping[str, BackendType] | None = None,
+    stores: Mapping[str, StoreType] | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Leave out what the file of an untrusted world may not say.
 
@@ -183,6 +188,7 @@ def restrict_untrusted(
         table: Its `palaver.toml`, parsed but not checked.
         types: Backend types by name, which say which of their settings are addresses; without
             them whatever looks like an address is taken for one.
+        stores: Store types by name, likewise.
 
     Returns:
         What is left of it, and a line for each thing that was left out.
@@ -197,6 +203,12 @@ def restrict_untrusted(
                 left["backends"][name] = backend
             else:
                 notes.append(f"the backend {name!r} is left out: {reason}")
+    store = table.get("store")
+    if isinstance(store, Mapping):
+        kept = (stores or {}).get(str(store.get("type")))
+        if reason := _reach(store, kept.addresses if kept is not None else None):
+            notes.append(f"[store] is left out, so nothing is shared: {reason}")
+            del left["store"]
     for section, harmful in _HARMFUL.items():
         inner = table.get(section)
         if isinstance(inner, Mapping) and (found := sorted(harmful & set(inner))):
@@ -218,17 +230,26 @@ def _reason(table: Mapping[str, Any], types: Mapping[str, BackendType]) -> str |
     kind = types.get(str(table.get("type")))
     if kind is not None and kind.addresses is None and not kind.instant:
         return f"the type {kind.name!r} does not say which of its settings are addresses"
-    declared = frozenset() if kind is None or kind.addresses is None else kind.addresses
+    return _reach(table, kind.addresses or frozenset() if kind is not None else None)
+
+
+def _reach(table: Mapping[str, Any], addresses: frozenset[str] | None) -> str | None:
+    """Return what of a table reaches beyond this machine, or None.
+
+    Args:
+        table: The table.
+        addresses: Names of its settings that say which machine, or None where nobody knows.
+    """
     for key, value in _flat(table):
         last = key.rsplit(".", 1)[-1]
         if last.endswith("_env"):
             return f"it uses the key in the variable {value!r}"
         if isinstance(value, str) and (
             last in _ADDRESSES
-            or key.split(".", 1)[0] in declared
+            or key.split(".", 1)[0] in (addresses or ())
             or "://" in value
             # A type that knows its addresses may have `model = "qwen:7"`.
-            or (kind is None and _HOST_AND_PORT.fullmatch(value))
+            or (addresses is None and _HOST_AND_PORT.fullmatch(value))
         ):
             if not _is_local(value):
                 return f"{value!r} is not on this machine"

@@ -1,0 +1,312 @@
+"""The dialogue cache: asked before a prompt is built, filled after a model has spoken.
+
+Replies are kept by situation (see `situation`), several for each. Until a situation has as many as
+its tier wants, models are asked and the cache fills; from then on it answers, with another reply
+than the one heard last. In front of a store that gateways share lies a memory of this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from palaver.cache.counts import CacheCounts
+from palaver.cache.near import Heard, Near
+from palaver.cache.renew import Renewer
+from palaver.cache.shared import SharedShelves
+from palaver.cache.shelf import MAX_RAW_CHARS, Shelf, Variant, text_id
+from palaver.cache.situation import Situation, situation_of, telling
+from palaver.turn.tags import actions_in, without_tags
+
+if TYPE_CHECKING:
+    from palaver.chain.attempt import Entry
+    from palaver.config.models import Settings
+    from palaver.config.tiers import CacheRule
+    from palaver.store import Store
+    from palaver.turn.model import Turn
+
+__all__ = ["DialogueCache"]
+
+log = logging.getLogger("palaver.cache")
+
+LOOK_AGAIN_S = 30.0
+"""After so long the shared store is asked again for what lies in memory, in seconds."""
+ASK_AGAIN_S = 60.0
+"""A new reply for a situation is asked for at most this often in the background, in seconds."""
+
+
+class DialogueCache:
+    """What models said, for turns that happen again.
+
+    Args:
+        settings: The settings: tiers and bounds.
+        entries: Configured backends by name.
+        store: Where gateways share what they keep.
+        clock: The time, in seconds since the epoch.
+
+    Attributes:
+        counts: What it did, by tier.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        entries: Mapping[str, Entry],
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.counts: dict[str, CacheCounts] = {
+            name: CacheCounts() for name, tier in settings.tiers.items() if tier.cache is not None
+        }
+        self._entries = entries
+        self._clock = clock
+        self._near = Near(settings.limits.cache_bytes)
+        self._heard = Heard()
+        self._shared = SharedShelves(store)
+        self._renewer: Renewer | None = None
+        self._dice = random.Random()
+        self._versions: dict[str, str] = {}
+        self._models: dict[str, str] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the replies take."""
+        return self._near.size
+
+    @property
+    def situations(self) -> int:
+        """How many situations have replies in memory."""
+        return len(self._near)
+
+    def start(self, speak: Callable[[Turn], Awaitable[None]]) -> None:
+        """Begin to work in the background.
+
+        Args:
+            speak: Lets a model answer a turn that nobody hears.
+        """
+        self._shared.start()
+        if self._renewer is None:
+            self._renewer = Renewer(speak, self._renewed)
+
+    async def close(self) -> None:
+        """Stop working in the background; safe to call twice."""
+        renewer, self._renewer = self._renewer, None
+        if renewer is not None:
+            await renewer.close()
+        await self._shared.close()
+
+    async def lookup(self, turn: Turn) -> Variant | None:
+        """Return the reply to a turn, or None if a model has to be asked.
+
+        Args:
+            turn: The turn; its context is there. Its situation is set.
+        """
+        rule = turn.tier.cache
+        if rule is None:
+            return None
+        counts = self._counts(turn)
+        found = situation_of(turn, rule, self._models_of(turn))
+        if isinstance(found, str):
+            counts.bypassed += 1
+            turn.note(f"not cached: {found}")
+            return None
+        turn.situation = found
+        if turn.given_prompt is None:
+            self._empty_if_changed(found)
+        shelf = self._near.get(found.key)
+        if self._shared.used:
+            shelf = await self._fetch(found, shelf, rule)
+        variant = None
+        if shelf is not None:
+            shelf.expire(self._clock())
+            if shelf.full(rule.variants):
+                variant = self._choose(shelf, turn)
+        if shelf is None or variant is None:
+            counts.misses += 1
+            return None
+        counts.hits += 1
+        self._heard.add(turn, variant.id)
+        self._renew_if_old(found.key, shelf, turn)
+        return variant
+
+    def spare(self, turn: Turn) -> Variant | None:
+        """Return a reply for a turn that no model answers, though there are too few to choose.
+
+        Args:
+            turn: The turn, after `lookup`.
+        """
+        if turn.situation is None:
+            return None
+        shelf = self._near.get(turn.situation.key)
+        if shelf is None:
+            return None
+        shelf.expire(self._clock())
+        variant = self._choose(shelf, turn)
+        if variant is not None:
+            self._heard.add(turn, variant.id)
+        return variant
+
+    def keep(self, turn: Turn) -> None:
+        """Keep the reply to a turn that is over, if it may be said to others.
+
+        Args:
+            turn: The turn, with its result and `raw`.
+        """
+        if turn.situation is None or turn.tier.cache is None or turn.result.cached:
+            return
+        counts = self._counts(turn)
+        reason = self._unfit(turn, turn.situation)
+        if reason is not None:
+            counts.refused[reason] += 1
+            return
+        variant = self._add(turn, turn.situation, turn.tier.cache)
+        counts.stored += 1
+        self._heard.add(turn, variant.id)
+
+    def forget(self, turn: Turn) -> None:
+        """Say the reply of a turn to nobody again, because a player did not like it.
+
+        Args:
+            turn: The turn, which is over.
+        """
+        if turn.situation is None:
+            return
+        key, unloved = turn.situation.key, text_id(turn.result.text)
+        shelf = self._near.get(key)
+        if shelf is None:
+            return
+        left = [one for one in shelf.variants if one.id != unloved]
+        if len(left) == len(shelf.variants):
+            return
+        # Whole, not only this reply: merging with the store would bring it back.
+        self._near.drop(key)
+        self._shared.delete([key])
+
+    def _counts(self, turn: Turn) -> CacheCounts:
+        return self.counts.setdefault(turn.tier_name, CacheCounts())
+
+    def _choose(self, shelf: Shelf, turn: Turn) -> Variant | None:
+        return shelf.choose(self._heard.before(turn), turn.actions, self._dice)
+
+    def _models_of(self, turn: Turn) -> str:
+        """Return a name for what else a reply depends on; another model speaks otherwise."""
+        known = self._models.get(turn.tier_name)
+        if known is None:
+            tier = turn.tier
+            parts: list[object] = [tier.temperature, tier.max_tokens]
+            for name in tier.chain:
+                entry = self._entries.get(name)
+                if entry is not None and not entry.type.instant:
+                    model = getattr(entry.backend.settings, "model", None)
+                    parts.append((name, entry.type.name, model))
+            known = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+            self._models[turn.tier_name] = known
+        return known
+
+    def _empty_if_changed(self, situation: Situation) -> None:
+        """Forget what a persona said before it, or its adapter, was changed."""
+        before = self._versions.get(situation.persona)
+        if before == situation.version:
+            return
+        self._versions[situation.persona] = situation.version
+        if before is not None:
+            keys = self._near.drop_persona(situation.persona)
+            self._shared.delete(keys)
+            name = situation.persona.partition("\0")[2]
+            log.info("%s has changed: replies to %d situations are forgotten", name, len(keys))
+
+    async def _fetch(
+        self, situation: Situation, shelf: Shelf | None, rule: CacheRule
+    ) -> Shelf | None:
+        """Look into the shared store where memory does not have enough, or has it for long."""
+        now = asyncio.get_running_loop().time()
+        if shelf is not None and now - shelf.looked_at < LOOK_AGAIN_S and shelf.full(rule.variants):
+            return shelf
+        data = await self._shared.get(situation.key)
+        other = None if data is None else Shelf.decode(data, situation.persona)
+        if other is None:
+            return shelf
+        # Another turn may have brought it meanwhile.
+        mine = self._near.get(situation.key)
+        if mine is None:
+            mine = other
+        else:
+            mine.merge(other, rule.variants)
+        mine.looked_at = now
+        self._near.put(situation.key, mine)
+        return mine
+
+    def _unfit(self, turn: Turn, situation: Situation) -> str | None:
+        """Return why a reply is not kept, in a word, or None if it is."""
+        result, raw = turn.result, turn.raw
+        entry = self._entries.get(result.served_by.backend)
+        if entry is None or entry.type.instant:
+            return "authored"
+        if raw is None or result.status != "completed" or not without_tags(raw):
+            return "not_whole"
+        if len(raw) > MAX_RAW_CHARS:
+            return "too_long"
+        adapter, last = turn.persona.front.adapter, result.trail[-1] if result.trail else None
+        if adapter and result.served_by.adapter != adapter and last is not None and last.reason:
+            # Its adapter was not loaded yet: the base model speaks for it, but not as it.
+            return "not_its_voice"
+        return telling(turn, situation, raw)
+
+    def _add(self, turn: Turn, situation: Situation, rule: CacheRule) -> Variant:
+        served, raw = turn.result.served_by, turn.raw or ""
+        variant = Variant.of(
+            raw,
+            model=served.model,
+            adapter=served.adapter,
+            actions=[name for name in actions_in(raw) if name in turn.actions],
+            ttl_s=rule.ttl_s,
+            now=self._clock(),
+        )
+        shelf = self._near.get(situation.key) or Shelf(situation.persona)
+        shelf.expire(self._clock())
+        shelf.add(variant, rule.variants)
+        self._near.put(situation.key, shelf)
+
+        def change(stored: bytes | None) -> tuple[bytes, float] | None:
+            other = None if stored is None else Shelf.decode(stored, situation.persona)
+            if other is not None:
+                shelf.merge(other, rule.variants)
+            now = self._clock()
+            shelf.expire(now)
+            if not shelf.variants:
+                return None
+            return shelf.encode(), max(one.until for one in shelf.variants) - now
+
+        self._shared.change(situation.key, change)
+        return variant
+
+    def _renew_if_old(self, key: str, shelf: Shelf, turn: Turn) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._renewer is None or now - shelf.asked_at < ASK_AGAIN_S:
+            return
+        if any(one.old_from <= self._clock() for one in shelf.variants):
+            shelf.asked_at = now
+            self._renewer.ask(key, turn)
+
+    def _renewed(self, turn: Turn) -> None:
+        """Keep a reply that was made in the background."""
+        if turn.situation is None or turn.tier.cache is None:
+            return
+        reason = self._unfit(turn, turn.situation)
+        if reason is not None:
+            self._counts(turn).refused[reason] += 1
+            return
+        shelf = self._near.get(turn.situation.key)
+        if shelf is not None:
+            # Its successor takes the place of the oldest, even where there was room for more.
+            old = [one for one in shelf.variants if one.old_from <= self._clock()]
+            oldest = min(old, key=lambda one: one.until, default=None)
+            shelf.variants = [one for one in shelf.variants if one is not oldest]
+        self._add(turn, turn.situation, turn.tier.cache)
+        self._counts(turn).renewed += 1

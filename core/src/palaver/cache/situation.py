@@ -1,0 +1,186 @@
+"""What makes two situations the same: the key under which replies are kept.
+
+A tier's rule names the facts that matter; always part of the key are the world, the persona and its
+version, the adapter, the tier, the language, what the NPC is called, and who speaks if it is an
+NPC. Of what was said the key holds the intent, and the words themselves where the intent does not
+tell them: a greeting is a greeting, but two questions are two situations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from palaver.turn.intent import vocabulary
+from palaver.turn.tags import without_tags
+
+if TYPE_CHECKING:
+    from palaver.config.tiers import CacheRule
+    from palaver.turn.model import Turn
+
+__all__ = ["Situation", "normal", "situation_of", "telling"]
+
+SHORT_WORDS = 3
+"""An utterance up to this long ("Why?", "Yes.") leans on what the NPC said before."""
+LONG_WORDS = 6
+"""One that is longer says more than its intent."""
+_WORD = re.compile(r"\w+")
+_NOTHING = re.compile(r"\W+")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where a turn happens, as far as its tier's rule looks.
+
+    Attributes:
+        key: Name of this situation.
+        persona: What a change of version empties: world and persona.
+        version: Version of persona and adapter.
+        holds: What the key holds, as one text in lower case.
+        exact: Whether the very words are part of it.
+        leans: Whether what the NPC said before is, because the utterance is short.
+    """
+
+    key: str
+    persona: str
+    version: str
+    holds: str
+    exact: bool
+    leans: bool = False
+
+
+def situation_of(turn: Turn, rule: CacheRule, models: str = "") -> Situation | str:
+    """Return the situation of a turn, or why the cache is of no use to it.
+
+    Args:
+        turn: The turn; intent, mood, facts and history are known.
+        rule: The rule of its tier.
+        models: What else a reply depends on: the tier's chain and its models.
+    """
+    if turn.seed is not None:
+        return "a seed asks for the model's own words"
+    intent = turn.intent or "other"
+    words = normal(turn.text)
+    exact, leans = "utterance" in rule.facts, False
+    parts: list[Any] = [
+        turn.lang,
+        turn.speaker,
+        turn.variables["npc"]["name"],
+        turn.npc.persona,
+    ]
+    if turn.cue is not None:
+        exact = True
+        parts.append(["cue", normal(turn.cue)])
+    else:
+        count = len(words.split())
+        exact = exact or intent in rule.exact or count > LONG_WORDS
+        if not exact and intent == "other":
+            return "its intent is unknown, and the rule does not look at what was said"
+        if exact:
+            parts.append(["said", words])
+            leans = count <= SHORT_WORDS and intent in rule.exact
+            if leans:
+                parts.append(["before", _reply_before(turn)])
+    facts = (name for name in rule.facts if name != "utterance")
+    parts.extend([name, list(_values(name, turn, rule.band))] for name in facts)
+    persona = turn.persona
+    version = f"{persona.version}\0{persona.front.adapter}"
+    holds = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
+    fixed = (turn.world.name, persona.id, version, turn.tier_name, models)
+    whole = "\0".join((*fixed, holds))
+    digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+    return Situation(
+        digest, f"{turn.world.name}\0{persona.id}", version, holds.casefold(), exact, leans
+    )
+
+
+def normal(text: str) -> str:
+    """Return what was said without case and punctuation."""
+    return _NOTHING.sub(" ", text.casefold()).strip()
+
+
+def telling(turn: Turn, situation: Situation, raw: str) -> str | None:
+    """Return why a reply belongs to this turn alone, or None if anybody may hear it here.
+
+    It must name nobody and nothing that another turn of the same situation may not have: the
+    player, what is known of them, or, where only the intent counts, what they said.
+    """
+    said = raw.casefold()
+    words = frozenset(_WORD.findall(said))
+    for value in _own(turn):
+        if value in said and value not in situation.holds:
+            # Only whole words: "Ada" is not named by "cicada".
+            inner = _WORD.findall(value)
+            if inner and all(word in words for word in inner):
+                return "names"
+    if not situation.exact:
+        known = vocabulary()
+        spoken = _WORD.findall(without_tags(raw).casefold())
+        for word in _WORD.findall(turn.text.casefold()):
+            if len(word) > 2 and word not in known and word in spoken:
+                return "echoes"
+    return None
+
+
+def _reply_before(turn: Turn) -> str:
+    """Return what the NPC said last to whoever speaks, as far as a model would see it."""
+    for past in reversed(turn.history):
+        if past.npc == turn.npc.id:
+            return past.reply
+    return ""
+
+
+def _values(name: str, turn: Turn, band: float) -> Iterator[Any]:
+    """Yield what a fact of the rule is; a number counts by its band."""
+    if name == "intent":
+        yield (turn.intent or "other") if turn.cue is None else None
+    elif name == "mood":
+        yield turn.mood
+    elif name == "zone":
+        yield turn.npc.zone
+    elif name == "lang":
+        yield turn.lang
+    elif name == "before":
+        yield _reply_before(turn)
+    else:
+        holder, _, rest = name.partition(".")
+        parts = {"npc": "facts"}.get(holder, holder)
+        if rest and parts in ("facts", "player", "game", "context"):
+            yield _banded(turn.variables[parts].get(rest), band)
+            return
+        for part in ("facts", "player", "game"):
+            yield _banded(turn.variables[part].get(name), band)
+
+
+def _banded(value: Any, band: float) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return math.floor(value / band) if math.isfinite(value) else str(value)
+
+
+def _own(turn: Turn) -> Iterator[str]:
+    """Yield, in lower case, what belongs to this player, NPC and game, and not to the persona."""
+    if turn.player is not None:
+        yield from filter(None, (turn.player.id.casefold(), (turn.player.name or "").casefold()))
+    persona = turn.persona
+    declared: tuple[tuple[str, Mapping[str, Any]], ...] = (
+        ("facts", persona.facts),
+        ("player", persona.player_facts),
+        ("game", persona.game_facts),
+    )
+    for part, defaults in declared:
+        for name, value in turn.variables[part].items():
+            if value == defaults.get(name) or isinstance(value, bool):
+                continue
+            if isinstance(value, str) and 3 <= len(value) <= 80 and (part, name) != _LANG:
+                yield value.casefold()
+            elif isinstance(value, int) and abs(value) >= 10:
+                yield str(abs(value))
+
+
+_LANG = ("player", "lang")
