@@ -26,9 +26,10 @@ from palaver.chain.attempt import Entry
 from palaver.chain.backend import Backend, BackendType
 from palaver.errors import ProtocolError
 from palaver.game import Game, Place, unknown_npc
-from palaver.hookcalls import resolve
+from palaver.hookcalls import CORE, HookCall, resolve
 from palaver.memory import Exchange, Memory, player_key
 from palaver.messages import TurnStart
+from palaver.quality import Quality
 from palaver.spend.governor import Governor
 from palaver.store import MemoryStore, Store
 from palaver.turn.accept import make_turn, unknown_persona
@@ -102,6 +103,7 @@ class Gateway:
         games: Running games by name.
         data_dir: Folder for what the server writes.
         governor: Keeps what is spent below the ceilings.
+        quality: How good replies are.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -126,10 +128,25 @@ class Gateway:
             governor=self.governor,
             cache=self.cache,
         )
-        self._finished = resolve(manager, "palaver_turn_finished")
+        self.quality = Quality(
+            parts.settings.quality,
+            parts.settings.tiers,
+            self.backends,
+            parts.data_dir,
+            self.governor,
+        )
+        self._finished = (
+            HookCall("palaver_turn_finished", CORE, self.quality.turn_finished, ("turn", "result")),
+            *resolve(manager, "palaver_turn_finished"),
+        )
         self._opened = resolve(manager, "palaver_session_opened")
         self._closed = resolve(manager, "palaver_session_closed")
-        self._feedback = resolve(manager, "palaver_turn_feedback")
+        self._feedback = (
+            HookCall(
+                "palaver_turn_feedback", CORE, self.quality.feedback, ("turn", "session", "kind")
+            ),
+            *resolve(manager, "palaver_turn_feedback"),
+        )
         self._background = Background()
         self._numbers = itertools.count(1)
         self._stack: AsyncExitStack | None = None
@@ -157,6 +174,8 @@ class Gateway:
                 stack.push_async_callback(_quietly, entry.backend.close, entry.backend.name)
             self.cache.start(self._pipeline.rehearse)
             stack.push_async_callback(_quietly, self.cache.close, "the dialogue cache")
+            await self.quality.start()
+            stack.push_async_callback(_quietly, self.quality.close, "the quality signals")
             for bridge in self.plugins.bridges:
                 stack.push_async_callback(_quietly, bridge.close, bridge.name)
                 await self._start_bridge(bridge)

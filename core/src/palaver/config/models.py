@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from palaver.config.quality import QualitySettings
 from palaver.config.spend import SpendSettings
 from palaver.config.tiers import CacheRule, Milliseconds, Name, Tier, default_tiers
 from palaver.hints import did_you_mean
@@ -19,6 +20,7 @@ __all__ = [
     "CacheRule",
     "Limits",
     "MemorySettings",
+    "QualitySettings",
     "Server",
     "Settings",
     "SpendSettings",
@@ -198,6 +200,7 @@ class Settings(_Settings):
     memory: MemorySettings = MemorySettings()
     spend: SpendSettings = SpendSettings()
     store: StoreTable = StoreTable()
+    quality: QualitySettings = QualitySettings()
     default_tier: Name = Field(default="elite", description="Tier of a persona that names none.")
     plugins: dict[Literal["block"], list[Name]] = Field(
         default={}, description="`block` lists plugins that are not loaded."
