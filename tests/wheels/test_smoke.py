@@ -19,6 +19,7 @@ MEMBERS = (
     "palaver-static",
     "palaver-vllm",
     "palaver-metrics",
+    "palaver-ollama",
 )
 LIMIT_S = 100
 
@@ -58,7 +59,7 @@ def test_every_plugin_is_found(tmp_path: Path) -> None:
     """`palaver plugins` lists each member that is a plugin, with its version."""
     plugins = json.loads(palaver(tmp_path, "plugins", "--json"))["plugins"]
     listed = {plugin["name"]: plugin for plugin in plugins}
-    for name in ("adapters", "luanti", "metrics", "prompts", "static", "vllm"):
+    for name in ("adapters", "luanti", "metrics", "ollama", "prompts", "static", "vllm"):
         assert listed[name]["version"] == importlib.metadata.version(f"palaver-{name}")
 
 

@@ -6,7 +6,7 @@ A backend type is registered by a plugin (`palaver_register_backends`) under the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -283,6 +283,9 @@ class BackendType:
             ones.
         paid: True for a type whose use costs money: `palaver check` asks for a price, spend
             ceilings apply, and `spend.mode = "off"` opens no connection to it.
+        check: Looks at the settings of all backends of this type, by name, and returns what does
+            not go well together, a sentence each that ends with what to do: a warning of
+            `palaver check`, and a note when Palaver starts. No I/O.
     """
 
     name: str
@@ -293,6 +296,22 @@ class BackendType:
     summary: str = ""
     addresses: frozenset[str] | None = None
     paid: bool = False
+    check: Callable[[Mapping[str, Any]], Iterable[str]] | None = None
+
+    def problems(self, backends: Mapping[str, BackendSettings]) -> list[str]:
+        """Return what `check` says, or that it fails.
+
+        Args:
+            backends: The settings of all backends of this type, by name.
+        """
+        if self.check is None or not backends:
+            return []
+        try:
+            return list(self.check(backends))
+        except Exception as err:
+            # A plugin's bug must not keep `palaver check` from telling the rest.
+            why = f"the type {self.name!r} failed to look at its backends with {err!r:.200}"
+            return [f"{why}; tell the plugin's author"]
 
 
 def replicas_of(backend: Backend) -> Sequence[Replica | Backend]:

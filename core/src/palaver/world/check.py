@@ -118,6 +118,10 @@ class _Check:
             except ConfigError as err:
                 for one in (err, *err.others):
                     self._error(one.file or self.toml, one.line, f"{one.key}: {one.problem}")
+        for kind in self.types.values():
+            own = {key: one for key, one in self.backends.items() if one.type == kind.name}
+            for problem in kind.problems(own):
+                self._warn(self.toml, None, problem)
 
     def _names(self) -> set[str]:
         """Return the backends there are: the instant ones need no configuration."""
