@@ -278,6 +278,8 @@ def _backends(
             else:
                 backends[name] = (kind.create(name, parsed, context), kind)
     for kind in types.values():
+        own = {name: one.settings for name, (one, its) in backends.items() if its is kind}
+        notes.extend(kind.problems(own))
         if kind.instant and kind.name not in settings.backends:
             with _guarded(kind.name, kind, notes):
                 # Not `parse_backend`: nobody wrote a table that could be at fault.
