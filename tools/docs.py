@@ -35,7 +35,7 @@ VARIABLES = {
     "PALAVER_TOKEN": "The token with which `palaver chat --url` and `palaver bench --url` connect.",
     "PALAVER_DATA_DIR": "Folder for what the server writes, instead of `data` in the world.",
     "PALAVER_CONFIG_DIR": "Folder of the list of trusted worlds, and of notes about worlds.",
-    "PALAVER_METRICS_TOKEN": "The token with which Prometheus reads `/metrics`; see palaver-metrics.",
+    "PALAVER_METRICS_TOKEN": "The token with which Prometheus reads `/metrics`.",
     "PALAVER_DEBUG=1": "Shows tracebacks, as `--debug` does.",
     "PALAVER_TEST_UNIT_MS": "Time unit of the tests, 10 by default; more on a slow machine.",
     "NO_COLOR": "Leaves colours out.",
