@@ -21,6 +21,7 @@ HANGS = (
 
 @pytest.fixture
 async def server() -> AsyncIterator[FaultServer]:
+    """A server that says four words where it speaks."""
     async with FaultServer("One two three four.") as one:
         yield one
 

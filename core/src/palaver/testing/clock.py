@@ -38,9 +38,7 @@ class _Selector(selectors.SelectSelector):
 
     loop: VirtualLoop
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, selectors._EventMask]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         found = super().select(0)
         if not found and (timeout is None or timeout > 0):
             self.loop.skip(timeout)
