@@ -15,12 +15,14 @@ from palaver.turn.context import build_context, build_variables
 from palaver.turn.deliver import Reply, TurnSink, done_message
 from palaver.turn.filters import FilterChain
 from palaver.turn.meeting import meet
+from palaver.turn.model import Attempt, ServedBy
 from palaver.turn.prompt import build_prompt
 from palaver.turn.receive import receive
 
 if TYPE_CHECKING:
     import pluggy
 
+    from palaver.cache import DialogueCache
     from palaver.chain.attempt import Entry
     from palaver.config.models import Settings
     from palaver.game import Game
@@ -44,6 +46,7 @@ class Pipeline:
         entries: Configured backends by name.
         memory: Where exchanges are kept.
         governor: Keeps what is spent below the ceilings; None lets everything be spent.
+        cache: What models said before, or None.
     """
 
     def __init__(
@@ -54,11 +57,13 @@ class Pipeline:
         memory: Memory,
         *,
         governor: Governor | None = None,
+        cache: DialogueCache | None = None,
     ) -> None:
         self._settings = settings
         self._entries = entries
         self._memory = memory
         self._governor = governor
+        self._cache = cache
         self._hook_s = settings.limits.hook_ms / 1000
         self._received = resolve(manager, "palaver_turn_received")
         # The core's own implementation does not need them.
@@ -85,7 +90,7 @@ class Pipeline:
         reply = Reply(turn, sink, clock)
         runner = self._runner(turn, reply)
         try:
-            await self._steps(turn, game, runner, begun)
+            await self._steps(turn, game, runner, reply, begun)
         except asyncio.CancelledError:
             turn.result.status = "cancelled"
             raise
@@ -101,6 +106,26 @@ class Pipeline:
             if reply.first_at is not None:
                 result.ttft_ms = (reply.first_at - turn.accepted_at) * 1000
             sink.end(*done_message(turn, result))
+            self._keep(turn)
+            await runner.let_go()
+
+    async def rehearse(self, turn: Turn) -> None:
+        """Let models, and nothing else, answer a turn that nobody hears; see `turn.raw`.
+
+        Args:
+            turn: The turn, with its context.
+        """
+        reply = Reply(turn, _Nobody(), perf_counter)
+        runner = self._runner(turn, reply)
+        now = asyncio.get_running_loop().time()
+        turn.first_text_at = turn.ends_at = now + turn.tier.total_ms / 1000
+        try:
+            build_prompt(turn, self._prompt)
+            names = [name for name in self._chain(turn) if not self._is_instant(name)]
+            await runner.run(names)
+        finally:
+            reply.finish()
+            turn.result.text = reply.text
             await runner.let_go()
 
     def never_ran(self, turn: Turn, sink: TurnSink) -> None:
@@ -109,7 +134,9 @@ class Pipeline:
         turn.result.total_ms = (perf_counter() - turn.accepted_at) * 1000
         sink.end(*done_message(turn, turn.result))
 
-    async def _steps(self, turn: Turn, game: Game, runner: ChainRunner, begun: float) -> None:
+    async def _steps(
+        self, turn: Turn, game: Game, runner: ChainRunner, reply: Reply, begun: float
+    ) -> None:
         # The first hook wants the facts too; intent and mood in them are still to come.
         if self._variables_first:
             turn.variables = build_variables(turn, game)
@@ -124,6 +151,8 @@ class Pipeline:
         # A tier that a plugin chose for this turn is what it wants, first meeting or not.
         if turn.tier_name == usual and await meet(turn, self._settings.tiers, self._memory):
             self._set_limits(turn, begun)
+        if self._cache is not None and await self._repeat(turn, reply):
+            return
         try:
             build_prompt(turn, self._prompt)
         except PalaverError as err:
@@ -134,6 +163,38 @@ class Pipeline:
         else:
             names = self._chain(turn)
         await runner.run(names)
+
+    async def _repeat(self, turn: Turn, reply: Reply) -> bool:
+        """Say what a model said before, if the cache has it; returns whether that was anything."""
+        assert self._cache is not None
+        try:
+            known = await self._cache.lookup(turn)
+        except Exception:
+            log.exception("the dialogue cache has a bug; turn %s goes on without it", turn.id)
+            return False
+        if known is None:
+            return False
+        reply.begin()
+        filters = self._filters_for(turn, reply)()
+        filters.feed(known.raw)
+        await filters.finish()
+        if not reply.length:
+            turn.note("a filter took all of the cached reply")
+            return False
+        result = turn.result
+        result.cached = True
+        result.served_by = ServedBy("cache", "cache", known.model, known.adapter)
+        result.trail.append(Attempt("cache", "served", (perf_counter() - turn.accepted_at) * 1000))
+        reply.finish()
+        return True
+
+    def _keep(self, turn: Turn) -> None:
+        if self._cache is None:
+            return
+        try:
+            self._cache.keep(turn)
+        except Exception:
+            log.exception("the dialogue cache has a bug; the reply of %s is not kept", turn.id)
 
     def _set_limits(self, turn: Turn, begun: float) -> None:
         tier = self._settings.tiers.get(turn.tier_name)
@@ -175,7 +236,10 @@ class Pipeline:
                 made = _guarded(call, turn)
                 if made is not None:
                     filters.append((call.plugin, made))
-            return FilterChain(turn, filters, reply.show, self._hook_s, reply.say)
+            if turn.situation is None:
+                return FilterChain(turn, filters, reply.show, self._hook_s, reply.say)
+            turn.raw = None
+            return _Recording(turn, filters, reply.show, self._hook_s, reply.say)
 
         return make
 
@@ -186,6 +250,26 @@ class Pipeline:
             return FilterChain(turn, (), reply.show, self._hook_s)
 
         await ChainRunner(turn, {}, reply, plain).last_words("an error in the server")
+
+
+class _Nobody:
+    """Takes the messages of a turn that nobody hears."""
+
+    capabilities: frozenset[str] = frozenset()
+
+    def emit(self, head: str, tail: str) -> None:
+        """Drop the message."""
+
+    end = emit
+
+
+class _Recording(FilterChain):
+    """Filters that note what went into them; one that is rescued is not kept anyway."""
+
+    def feed(self, text: str) -> None:
+        """Take the next piece of text from the backend."""
+        self._turn.raw = (self._turn.raw or "") + text
+        super().feed(text)
 
 
 def _guarded(call: HookCall, turn: Turn) -> Any:
