@@ -279,7 +279,7 @@ class _Ask:
         def begin(turn: Turn) -> None:
             if own_history:
                 turn.given_history = given_exchanges(
-                    turn.npc.id, self.player, conversation(messages)
+                    turn.npc.id, turn.player, conversation(messages)
                 )
             _narrow(turn, chat)
             accepted(turn)

@@ -117,7 +117,7 @@ def make_given_turn(given: Given, world: World, settings: Settings, game: Game) 
         mood=persona.front.mood,
         accepted_at=time.perf_counter(),
         given_prompt=messages,
-        given_history=given_exchanges(given.id, given.player, messages[:last]),
+        given_history=given_exchanges(given.id, player, messages[:last]),
     )
 
 
@@ -148,7 +148,7 @@ def given_sections(messages: Sequence[Message]) -> list[Section]:
 
 
 def given_exchanges(
-    npc: str, player: str | None, messages: Sequence[Message]
+    npc: str, player: Player | None, messages: Sequence[Message]
 ) -> tuple[Exchange, ...]:
     """Return a conversation as exchanges: what was said, and the reply to it.
 
@@ -166,12 +166,13 @@ def given_exchanges(
             found.append(
                 Exchange(
                     npc=npc,
-                    counterpart=player_key(player) if player is not None else None,
+                    counterpart=player_key(player.id) if player is not None else None,
                     said="\n".join(said),
                     cue=False,
                     reply="\n".join(reply),
                     # Nobody knows when; their order is all there is.
                     at=float(len(found)),
+                    speaker_name=(player.name or player.id) if player is not None else "",
                 )
             )
         said.clear()
