@@ -14,7 +14,7 @@ from palaver.testing.contract_lab import BackendLab, Case
 from palaver.testing.fake_vllm import CUT, HANG, Fail, FakeVllm, Raw, Reply
 from palaver.testing.turns import make_request
 
-__all__ = ["FakeVllmLab", "free_port"]
+__all__ = ["Endless", "FakeVllmLab", "free_port"]
 
 
 class FakeVllmLab(BackendLab):
@@ -74,7 +74,7 @@ class FakeVllmLab(BackendLab):
 
     async def endless(self) -> Case:
         """Let the server go on for ever, a token in each unit of test time."""
-        self.server.replies = [Reply(steps=_Endless(), per_token=1)]
+        self.server.replies = [Reply(steps=Endless(), per_token=1)]
         return Case(await self._main(), make_request(sampling=Sampling()))
 
     async def silent(self) -> Case:
@@ -117,7 +117,7 @@ _FAULTS = {
 }
 
 
-class _Endless(Sequence[str]):
+class Endless(Sequence[str]):
     """Tokens without end."""
 
     def __len__(self) -> int:
