@@ -118,7 +118,9 @@ class Gateway:
         self.games: dict[str, Game] = {}
         self._worlds = parts.worlds
         manager = parts.plugins.manager
-        self.governor = Governor(parts.settings, self.backends, parts.data_dir)
+        self.governor = Governor(
+            parts.settings, self.backends, parts.data_dir, store=parts.store
+        )
         self.cache = DialogueCache(parts.settings, self.backends, parts.store)
         self._pipeline = Pipeline(
             manager,
