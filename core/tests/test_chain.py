@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import pytest
 
-from palaver.chain.attempt import Entry
 from palaver.chain.backend import BackendType, Finish, GenerateRequest
+from palaver.chain.hedge import HedgeBudget
 from palaver.chain.runner import ChainRunner
+from palaver.chain.servers import Entry
+from palaver.chain.shared import Chain
 from palaver.config.models import Tier
 from palaver.errors import BackendOverloaded, BackendUnavailable, StreamBroken
 from palaver.prompt.sections import Place, Prompt, Section
@@ -54,13 +56,15 @@ async def speak(
     instant: Sequence[str] = ("static",),
     filters: Sequence[Any] = (),
     turn: Turn | None = None,
+    hedges: HedgeBudget | None = None,
     **limits: Any,
 ) -> Turn:
     """Run a chain of these backends and return its turn."""
     names = [backend.name for backend in backends]
     turn = turn or make_turn(persona=make_persona(last_words="Farewell."))
     turn.tier = tier(names or ["none"], **limits)
-    now = asyncio.get_running_loop().time()
+    hedges = hedges or HedgeBudget(0.0)
+    now = turn.begun_at = asyncio.get_running_loop().time()
     turn.accepted_at = time.perf_counter()
     turn.first_text_at = now + turn.tier.first_text_ms / 1000
     turn.ends_at = now + turn.tier.total_ms / 1000
@@ -75,12 +79,12 @@ async def speak(
     }
     reply = Reply(turn, Sink(), asyncio.get_running_loop().time)
 
-    def make() -> FilterChain:
-        return FilterChain(turn, [("test", one) for one in filters], reply.show, 1.0)
+    def make(out: Callable[[Event], None], say: Callable[[str], None]) -> FilterChain:
+        return FilterChain(turn, [("test", one) for one in filters], out, 1.0, say)
 
     turn.prompt = PROMPT
     before = asyncio.all_tasks()
-    runner = ChainRunner(turn, entries, reply, make)
+    runner = ChainRunner(Chain(entries, hedges), turn, reply, make)
     try:
         await runner.run(names)
     finally:

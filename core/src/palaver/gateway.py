@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from palaver.background import Background
 from palaver.cache import DialogueCache
-from palaver.chain.attempt import Entry
+from palaver.chain.servers import Entry
 from palaver.chain.backend import Backend, BackendType
 from palaver.errors import ProtocolError
 from palaver.game import Game, Place, unknown_npc

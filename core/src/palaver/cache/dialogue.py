@@ -24,7 +24,7 @@ from palaver.cache.situation import Situation, situation_of, telling
 from palaver.turn.tags import actions_in, without_tags
 
 if TYPE_CHECKING:
-    from palaver.chain.attempt import Entry
+    from palaver.chain.servers import Entry
     from palaver.config.models import Settings
     from palaver.config.tiers import CacheRule
     from palaver.store import Store

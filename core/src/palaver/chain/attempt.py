@@ -1,152 +1,218 @@
-"""One attempt: a backend's stream in a task of its own.
+"""One attempt: what one server does for one turn, from being asked to its end.
 
-Text is held until the attempt is accepted, then passed on with plain calls. That is what allows
-several attempts beside each other of which only one is heard.
+It listens to a request under way, leads its text through the turn's filters to the opening gate,
+and watches the clock: the first token, the pauses, the whole.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
 
-from palaver.chain.backend import Backend, BackendType, Finish, GenerateRequest
-from palaver.errors import BackendResponseError
+from palaver.chain.opening import Named, Opening
 
-__all__ = ["Attempt", "Entry"]
+if TYPE_CHECKING:
+    from palaver.chain.backend import Finish
+    from palaver.chain.flights import Flight
+    from palaver.chain.servers import Entry
+    from palaver.spend import Reservation
+    from palaver.turn.deliver import Reply
+    from palaver.turn.filters import FilterChain
 
-log = logging.getLogger("palaver.chain")
-
-CLOSE_S = 1.0
-"""Time for a backend to give up a stream, in seconds."""
-MAX_HELD_CHARS = 100_000
-"""Text held for an attempt that is not accepted yet; more than any reply."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A configured backend with its type."""
-
-    backend: Backend
-    type: BackendType
+__all__ = ["Attempt", "Host", "Limits"]
 
 
-class _Enough(Exception):
-    """Raised inside the stream's loop to leave it: the rest is not wanted."""
+class Host(Protocol):
+    """What an attempt needs of the turn that it works for."""
+
+    reply: Reply
+
+    def checkers(self) -> Sequence[Named]:
+        """Return new checkers of an opening."""
+
+    def filters(self, opening: Opening) -> FilterChain:
+        """Return new filters whose text goes into an opening."""
+
+    def passed(self, attempt: Attempt) -> None:
+        """Learn that an attempt's opening has passed every check."""
+
+    def news(self) -> None:
+        """Learn that something has changed."""
+
+
+NEAR_END = 0.6
+"""From this part of its longest length on a reply is shown by whole sentences."""
+
+
+class Limits:
+    """Until when an attempt may do what; all in `loop.time()`.
+
+    Attributes:
+        first_at: First token.
+        stall_s: Longest pause after it, in seconds.
+        ends_at: End.
+    """
+
+    __slots__ = ("ends_at", "first_at", "stall_s")
+
+    def __init__(self, first_at: float, stall_s: float, ends_at: float) -> None:
+        self.first_at, self.stall_s, self.ends_at = first_at, stall_s, ends_at
 
 
 class Attempt:
-    """A backend at work on one request.
+    """A server at work for one turn.
 
     Attributes:
         entry: The backend.
-        first: Done when the first text is there, or when the attempt has ended without any.
-        ended: Done when the attempt has ended or was given up.
-        error: Why it failed, or None.
-        finish: How the reply ended, as far as the backend said.
-        last_at: `loop.time()` of the last sign of life.
-        enough: Whether it was ended because nothing more was wanted.
+        server: The one of its servers that was asked.
+        flight: The request.
+        own: Whether the request was begun for this turn; else another turn pays for it.
+        opening: What it wants to show.
+        filters: What its text passes before.
+        reservation: What was set aside for its cost, or None.
+        prompt_chars: Characters of its prompt.
+        asked_at: `loop.time()` of when it was asked.
+        begun: `time.perf_counter()` of when it was asked.
+        first: Likewise of its first text, or None.
         late: Whether its first text did not come in time.
+        over: Whether it has ended or was given up.
+        enough: Whether it was ended because nothing more was wanted.
+        cut: Why it was cut, in words, or None.
+        error: Why it failed, or None.
+        finish: How the reply ended, as far as the server said.
+        chars: Characters that came.
+        heard: Whether its opening has passed, and what it says is shown.
+        alone: Whether nothing had been shown before it was heard.
     """
 
-    def __init__(self, entry: Entry, request: GenerateRequest) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        flight: Flight,
+        limits: Limits,
+        *,
+        own: bool,
+        reservation: Reservation | None,
+        prompt_chars: int,
+        max_tokens: int,
+        host: Host,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._request = request
-        self._held: list[str] = []
-        self._held_chars = 0
-        self._take: Callable[[str], bool] | None = None
-        self._dropped = False
-        self.entry = entry
-        self.first: asyncio.Future[None] = self._loop.create_future()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._limits, self._host = limits, host
+        self._reply = host.reply
+        self._last_at = self.asked_at = self._loop.time()
+        self.entry, self.server, self.flight, self.own = entry, flight.server, flight, own
+        self.reservation, self.prompt_chars = reservation, prompt_chars
+        self._near_pieces = NEAR_END * max_tokens
+        self._near_chars = self._near_pieces * entry.backend.settings.chars_per_token
+        self.begun = perf_counter()
+        self.first: float | None = None
+        self.late = False
+        self.over = False
+        self.enough = False
+        self.cut: str | None = None
         self.error: Exception | None = None
         self.finish: Finish | None = None
-        self.enough = False
-        self.late = False
-        self.last_at = self._loop.time()
-        self.task = self._loop.create_task(self._run(), name=f"backend {entry.backend.name}")
+        self.chars = 0
+        self.heard = self.alone = False
+        checkers = () if entry.type.instant else host.checkers()
+        self.opening = Opening(host.reply, checkers, self._decided)
+        self.filters = host.filters(self.opening)
+        self._timer = self._loop.call_at(min(limits.first_at, limits.ends_at), self._watch)
+
+    def start(self) -> None:
+        """Begin to listen; what came already is taken at once."""
+        self.flight.join(self)
 
     @property
-    def has_text(self) -> bool:
-        """Whether text is there to be accepted."""
-        return bool(self._held)
+    def name(self) -> str:
+        """Name of the backend."""
+        return self.entry.backend.name
 
-    def accept(self, take: Callable[[str], bool]) -> None:
-        """Pass on what is held, and from now on every piece as it comes.
-
-        Args:
-            take: Takes a piece of text; returns False when nothing more is wanted.
-        """
-        held, self._held = self._held, []
-        self._take = take
-        if held and not take("".join(held)):
+    def on_text(self, text: str) -> None:
+        """Take a piece of text from the server."""
+        self._last_at = self._loop.time()
+        if self.first is None:
+            self.first = perf_counter()
+        self.chars += len(text)
+        filters = self.filters
+        try:
+            filters.feed(text)
+        except Exception as err:
+            # A bug of ours must not become the server's, nor that of others who listen to it.
+            self._end(err)
+            self.flight.leave(self)
+            return
+        if self.chars >= self._near_chars or len(self.flight.pieces) >= self._near_pieces:
+            self._near_its_end()
+        if filters.stopped is not None or self._reply.full or self.opening.objection is not None:
             self.enough = True
             self.drop()
 
-    def too_late(self) -> None:
-        """End the wait for its first text, if that is not there yet."""
-        if not self.first.done():
-            self.late = True
-            self.drop()
+    def on_end(self, error: Exception | None, finish: Finish | None) -> None:
+        """Take the end of the stream."""
+        self.finish = finish
+        self._end(error)
 
-    def drop(self) -> None:
-        """Give it up at once, down to the backend's socket; nothing more of it is taken.
+    def drop(self, cut: str | None = None) -> None:
+        """Give it up at once, down to the server's socket, unless others listen too.
 
-        How long the backend takes to let go is no concern of whoever waits for `first` or
-        `ended`; see `gone`.
+        Args:
+            cut: Why, where it should have gone on.
         """
-        self._dropped = True
-        self._take = None
-        self.task.cancel()
-        self._release()
+        if not self.over:
+            self.cut = cut
+            self._end(None)
+            self.flight.leave(self)
 
-    async def gone(self) -> None:
-        """Wait until the backend has let go; one that does not is named in the log."""
-        if not self.task.done():
-            await asyncio.wait({self.task}, timeout=CLOSE_S)
-        if not self.task.done():
-            log.error(
-                "backend %s does not let go of a stream within %.0f s",
-                self.entry.backend.name,
-                CLOSE_S,
-            )
+    async def close(self) -> None:
+        """Let out what the filters hold back, and ask the checks for the last time."""
+        await self.filters.finish()
+        self.opening.close()
 
-    def _release(self) -> None:
-        for future in (self.first, self.ended):
-            if not future.done():
-                future.set_result(None)
+    async def abort(self) -> None:
+        """Throw away what is held back."""
+        self.opening.drop()
+        await self.filters.abort()
 
-    async def _run(self) -> None:
-        time = self._loop.time
-        try:
-            async with aclosing(self.entry.backend.generate(self._request)) as stream:
-                async for piece in stream:
-                    self.last_at = time()
-                    if self._dropped:
-                        raise _Enough
-                    if type(piece) is Finish:
-                        self.finish = piece
-                    elif self._take is not None:
-                        if not self._take(piece):  # type: ignore[arg-type]  # text, or the backend breaks its contract
-                            raise _Enough
-                    elif piece:
-                        self._hold(piece)  # type: ignore[arg-type]  # as above
-        except _Enough:
-            self.enough = not self._dropped
-        except Exception as err:
-            # A `BackendError` is the backend's fault, anything else a bug: the chain tells.
-            self.error = err
-        finally:
-            self._release()
+    def _decided(self) -> None:
+        if self.opening.passed:
+            self._host.passed(self)
+        else:
+            self._host.news()
 
-    def _hold(self, piece: str) -> None:
-        self._held.append(piece)
-        self._held_chars += len(piece)
-        if self._held_chars > MAX_HELD_CHARS:
-            raise BackendResponseError(
-                self.entry.backend.name, f"sent more than {MAX_HELD_CHARS} characters"
-            )
-        if not self.first.done():
-            self.first.set_result(None)
+    def _end(self, error: Exception | None) -> None:
+        if not self.over:
+            self.over = True
+            self.error = error
+            self._timer.cancel()
+            self._host.news()
+
+    def _near_its_end(self) -> None:
+        if self.heard and not self.entry.type.instant:
+            self._near_pieces = self._near_chars = math.inf
+            self._reply.hold_sentences()
+
+    def _watch(self) -> None:
+        """Look at the clock; one timer that moves on by itself, for nothing is set per token."""
+        now, limits = self._loop.time(), self._limits
+        if now >= limits.ends_at:
+            self.drop("the reply took longer than total_ms allows")
+            return
+        if self.first is None:
+            if not self.late and now >= limits.first_at:
+                self.late = True
+                self.flight.too_slow("no first token in time")
+                self._host.news()
+            due = limits.ends_at if self.late else limits.first_at
+        else:
+            due = self._last_at + limits.stall_s
+            if now >= due:
+                reason = f"silent for {limits.stall_s * 1000:.0f} ms"
+                self.flight.too_slow(reason)
+                self.drop(reason)
+                return
+        self._timer = self._loop.call_at(min(due, limits.ends_at), self._watch)

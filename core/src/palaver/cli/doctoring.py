@@ -21,7 +21,7 @@ from palaver.prompt.trim import budget_chars, trim
 from palaver.startup import prepare
 
 if TYPE_CHECKING:
-    from palaver.chain.attempt import Entry
+    from palaver.chain.servers import Entry
     from palaver.turn.model import Turn
 
 __all__ = ["Asked", "Finding", "examine"]

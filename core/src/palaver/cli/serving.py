@@ -28,7 +28,7 @@ from palaver.server.app import Server
 from palaver.startup import prepare
 
 if TYPE_CHECKING:
-    from palaver.chain.attempt import Entry
+    from palaver.chain.servers import Entry
     from palaver.turn.model import Turn, TurnResult
 
 __all__ = ["health_of", "serve"]

@@ -19,7 +19,7 @@ from palaver.errors import BackendError, BackendResponseError
 from palaver.prompt.sections import Message
 
 if TYPE_CHECKING:
-    from palaver.chain.attempt import Entry
+    from palaver.chain.servers import Entry
     from palaver.config.quality import QualitySettings
     from palaver.spend.governor import Governor
     from palaver.turn.model import Turn, TurnResult

@@ -19,7 +19,7 @@ from palaver.quality.repetition import Repetition
 from palaver.quality.signals import Alert, Signals, SignalState
 
 if TYPE_CHECKING:
-    from palaver.chain.attempt import Entry
+    from palaver.chain.servers import Entry
     from palaver.config.quality import QualitySettings
     from palaver.session_info import SessionInfo
     from palaver.spend.governor import Governor

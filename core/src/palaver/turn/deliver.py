@@ -10,6 +10,7 @@ from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING, Protocol
 
 from palaver.messages import MAX_REPLY_CHARS
+from palaver.turn.careful import Careful
 from palaver.turn.done import done_message
 from palaver.turn.events import Action, Emotion, Event, Text
 from palaver.turn.sentences import ENDINGS, Sentence, SentenceSplitter
@@ -64,6 +65,7 @@ class Reply:
         self._over = False
         self._live = False
         self._waiting: list[Event] = []
+        self._careful: Careful | None = None
         self._splitter = SentenceSplitter() if "sentence" in sink.capabilities else None
 
     @property
@@ -80,6 +82,13 @@ class Reply:
         """Take one event; after the end nothing is shown any more."""
         if self._over:
             return
+        if self._careful is not None:
+            for ready in self._careful.feed(event):
+                self._show(ready)
+        else:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         if type(event) is Text:
             if event.text:
                 self._text(event.text)
@@ -101,7 +110,9 @@ class Reply:
 
     def say(self, text: str) -> None:
         """Take text that is not empty; the same as to show it, without an event around it."""
-        if not self._over:
+        if self._careful is not None:
+            self.show(Text(text))
+        elif not self._over:
             self._text(text)
 
     def begin(self) -> None:
@@ -115,14 +126,38 @@ class Reply:
 
     def close_sentence(self) -> None:
         """End an open sentence with an ellipsis; a whole one stays as it is."""
+        if self._careful is not None:
+            # A sentence that nobody will finish is better left out.
+            self._careful = None
         last = "".join(self._parts[-8:])
         if last and last[-1] not in ENDINGS and last.rstrip("\"'”’»)]")[-1:] not in ENDINGS:
             self._space = ""
             self._write("…")
         self._space = " "
 
+    def cut_short(self) -> None:
+        """End a reply that a length limit cut: at its last sentence, as far as that was held back.
+
+        What was shown cannot be taken back: a sentence that is open then ends with an ellipsis.
+        """
+        if self._careful is not None:
+            held, self._careful = self._careful.rest(), None
+            if not self._parts:
+                for event in held:
+                    self.show(event)
+        self.close_sentence()
+
+    def hold_sentences(self) -> None:
+        """Show only whole sentences from the next one on: the reply may soon be cut."""
+        if self._careful is None and not self._over:
+            self._careful = Careful("".join(self._parts[-8:]))
+
     def finish(self) -> None:
         """Let out the last sentence and end the reply; white space at its end is never shown."""
+        if self._careful is not None:
+            held, self._careful = self._careful.rest(), None
+            for event in held:
+                self.show(event)
         self._over = True
         self._space = ""
         if self._splitter is not None:

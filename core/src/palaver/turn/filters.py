@@ -80,6 +80,14 @@ class FilterChain:
         elif self.stopped is None and text:
             self._sync.push(0, Text(text))
 
+    def redirect(self, out: Callable[[Event], None], say: Callable[[str], None]) -> None:
+        """Send what comes out somewhere else from now on."""
+        self._out = out
+        if self._say is not None:
+            self._say = say
+        if self._rest is not None:
+            self._rest.out = out
+
     async def finish(self) -> None:
         """Let out what is held back, and wait for the filters that wait."""
         if self.stopped is None:
@@ -190,7 +198,7 @@ class _AsyncStage:
     ) -> None:
         self._turn = turn
         self._filters: list[tuple[str, Filter | AsyncFilter] | None] = list(filters)
-        self._out = out
+        self.out = out
         self._stop = stop
         self._limit_s = limit_s
         self._splitter = SentenceSplitter()
@@ -297,4 +305,4 @@ class _AsyncStage:
             if self._last and self._last not in "。！？｡" and not event.text[0].isspace():
                 event = Text(" " + event.text)
             self._last = event.text[-1]
-        self._out(event)
+        self.out(event)

@@ -154,6 +154,7 @@ class Turn:
             `farewell`, `insult`, `thanks`, `silence` or `other`.
         mood: The NPC's mood.
         accepted_at: `time.perf_counter()` of its acceptance, in seconds.
+        begun_at: `loop.time()` of when its place came; its limits count from there.
         first_text_at: `loop.time()` by which the first text must be shown.
         ends_at: `loop.time()` by which the turn must be over.
         history: What these two said before, oldest first.
@@ -196,6 +197,7 @@ class Turn:
     intent: str = ""
     mood: str = ""
     accepted_at: float = 0.0
+    begun_at: float = 0.0
     first_text_at: float = 0.0
     ends_at: float = 0.0
     history: Sequence[Exchange] = ()

@@ -8,26 +8,28 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from palaver.chain.hedge import HedgeBudget
 from palaver.chain.runner import ChainRunner
+from palaver.chain.shared import Chain
 from palaver.errors import PalaverError
 from palaver.hookcalls import HookCall, failed, resolve
 from palaver.turn.context import build_context, build_variables
 from palaver.turn.deliver import Reply, TurnSink, done_message
 from palaver.turn.filters import FilterChain
 from palaver.turn.meeting import meet
-from palaver.turn.model import Attempt, ServedBy
 from palaver.turn.prompt import build_prompt
 from palaver.turn.receive import receive
 
 if TYPE_CHECKING:
     import pluggy
 
-    from palaver.cache import DialogueCache
-    from palaver.chain.attempt import Entry
+    from palaver.cache import DialogueCache, Variant
+    from palaver.chain.servers import Entry
     from palaver.config.models import Settings
     from palaver.game import Game
     from palaver.memory import Memory
     from palaver.spend.governor import Governor
+    from palaver.turn.events import Event
     from palaver.turn.model import Turn
 
 __all__ = ["Pipeline"]
@@ -62,7 +64,12 @@ class Pipeline:
         self._settings = settings
         self._entries = entries
         self._memory = memory
-        self._governor = governor
+        self.shared = Chain(
+            entries,
+            HedgeBudget(settings.limits.hedge_share),
+            resolve(manager, "palaver_check"),
+            governor,
+        )
         self._cache = cache
         self._hook_s = settings.limits.hook_ms / 1000
         self._received = resolve(manager, "palaver_turn_received")
@@ -90,7 +97,7 @@ class Pipeline:
         reply = Reply(turn, sink, clock)
         runner = self._runner(turn, reply)
         try:
-            await self._steps(turn, game, runner, reply, begun)
+            await self._steps(turn, game, runner, begun)
         except asyncio.CancelledError:
             turn.result.status = "cancelled"
             raise
@@ -118,6 +125,7 @@ class Pipeline:
         reply = Reply(turn, _Nobody(), perf_counter)
         runner = self._runner(turn, reply)
         now = asyncio.get_running_loop().time()
+        turn.begun_at = now
         turn.first_text_at = turn.ends_at = now + turn.tier.total_ms / 1000
         try:
             build_prompt(turn, self._prompt)
@@ -134,9 +142,7 @@ class Pipeline:
         turn.result.total_ms = (perf_counter() - turn.accepted_at) * 1000
         sink.end(*done_message(turn, turn.result))
 
-    async def _steps(
-        self, turn: Turn, game: Game, runner: ChainRunner, reply: Reply, begun: float
-    ) -> None:
+    async def _steps(self, turn: Turn, game: Game, runner: ChainRunner, begun: float) -> None:
         # The first hook wants the facts too; intent and mood in them are still to come.
         if self._variables_first:
             turn.variables = build_variables(turn, game)
@@ -151,8 +157,10 @@ class Pipeline:
         # A tier that a plugin chose for this turn is what it wants, first meeting or not.
         if turn.tier_name == usual and await meet(turn, self._settings.tiers, self._memory):
             self._set_limits(turn, begun)
-        if self._cache is not None and await self._repeat(turn, reply):
-            return
+        if self._cache is not None and (known := await self._look_up(turn)) is not None:
+            if await runner.repeat(known.raw, known.model, known.adapter):
+                return
+            turn.note("a filter took all of the cached reply")
         try:
             build_prompt(turn, self._prompt)
         except PalaverError as err:
@@ -164,29 +172,13 @@ class Pipeline:
             names = self._chain(turn)
         await runner.run(names)
 
-    async def _repeat(self, turn: Turn, reply: Reply) -> bool:
-        """Say what a model said before, if the cache has it; returns whether that was anything."""
+    async def _look_up(self, turn: Turn) -> Variant | None:
         assert self._cache is not None
         try:
-            known = await self._cache.lookup(turn)
+            return await self._cache.lookup(turn)
         except Exception:
             log.exception("the dialogue cache has a bug; turn %s goes on without it", turn.id)
-            return False
-        if known is None:
-            return False
-        reply.begin()
-        filters = self._filters_for(turn, reply)()
-        filters.feed(known.raw)
-        await filters.finish()
-        if not reply.length:
-            turn.note("a filter took all of the cached reply")
-            return False
-        result = turn.result
-        result.cached = True
-        result.served_by = ServedBy("cache", "cache", known.model, known.adapter)
-        result.trail.append(Attempt("cache", "served", (perf_counter() - turn.accepted_at) * 1000))
-        reply.finish()
-        return True
+            return None
 
     def _keep(self, turn: Turn) -> None:
         if self._cache is None:
@@ -205,6 +197,7 @@ class Pipeline:
         first_text_ms = turn.tier.first_text_ms
         if turn.first_text_ms is not None:
             first_text_ms = min(first_text_ms, turn.first_text_ms)
+        turn.begun_at = begun
         turn.first_text_at = begun + first_text_ms / 1000
         turn.ends_at = begun + max(turn.tier.total_ms, first_text_ms) / 1000
 
@@ -227,29 +220,26 @@ class Pipeline:
         return entry is not None and entry.type.instant
 
     def _runner(self, turn: Turn, reply: Reply) -> ChainRunner:
-        return ChainRunner(turn, self._entries, reply, self._filters_for(turn, reply))
-
-    def _filters_for(self, turn: Turn, reply: Reply) -> Callable[[], FilterChain]:
-        def make() -> FilterChain:
+        def make(out: Callable[[Event], None], say: Callable[[str], None]) -> FilterChain:
             filters = []
             for call in self._filter:
                 made = _guarded(call, turn)
                 if made is not None:
                     filters.append((call.plugin, made))
-            if turn.situation is None:
-                return FilterChain(turn, filters, reply.show, self._hook_s, reply.say)
-            turn.raw = None
-            return _Recording(turn, filters, reply.show, self._hook_s, reply.say)
+            return FilterChain(turn, filters, out, self._hook_s, say)
 
-        return make
+        return ChainRunner(self.shared, turn, reply, make)
 
     async def _last_resort(self, turn: Turn, reply: Reply) -> None:
         """Speak after a bug of our own: without plugins, which may be its cause."""
+        if reply.length:
+            return
 
-        def plain() -> FilterChain:
-            return FilterChain(turn, (), reply.show, self._hook_s)
+        def plain(out: Callable[[Event], None], say: Callable[[str], None]) -> FilterChain:
+            return FilterChain(turn, (), out, self._hook_s, say)
 
-        await ChainRunner(turn, {}, reply, plain).last_words("an error in the server")
+        runner = ChainRunner(self.shared, turn, reply, plain)
+        await runner.last_words("an error in the server")
 
 
 class _Nobody:
@@ -261,15 +251,6 @@ class _Nobody:
         """Drop the message."""
 
     end = emit
-
-
-class _Recording(FilterChain):
-    """Filters that note what went into them; one that is rescued is not kept anyway."""
-
-    def feed(self, text: str) -> None:
-        """Take the next piece of text from the backend."""
-        self._turn.raw = (self._turn.raw or "") + text
-        super().feed(text)
 
 
 def _guarded(call: HookCall, turn: Turn) -> Any:

@@ -1,0 +1,68 @@
+"""Fillers: an authored sentence that is spoken while slower backends still work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from palaver.chain.backend import Finish
+from palaver.chain.request import build_request
+from palaver.errors import BackendError
+
+if TYPE_CHECKING:
+    from palaver.chain.servers import Entry
+    from palaver.turn.deliver import Reply
+    from palaver.turn.events import Event
+    from palaver.turn.filters import FilterChain
+    from palaver.turn.model import Turn
+
+__all__ = ["INSTANT_S", "MakeFilters", "speak_filler"]
+
+INSTANT_S = 0.5
+"""Time for an instant backend, in seconds: far more than it needs, and a bound all the same."""
+
+MakeFilters = Callable[[Callable[["Event"], None], Callable[[str], None]], "FilterChain"]
+"""Makes the filters of one attempt, of what takes events and what takes plain text."""
+
+
+async def speak_filler(
+    turn: Turn, instants: Sequence[Entry], reply: Reply, make_filters: MakeFilters
+) -> str | None:
+    """Speak a filler as a sentence of its own.
+
+    Args:
+        turn: The turn.
+        instants: Instant backends of its chain, in order.
+        reply: Where it is shown.
+        make_filters: Makes the filters that it passes.
+
+    Returns:
+        Name of the backend that had one, or None if nothing was shown.
+    """
+    for entry in instants:
+        text = await _authored(turn, entry)
+        if text is None:
+            continue
+        reply.begin()
+        filters = make_filters(reply.show, reply.say)
+        filters.feed(text)
+        await filters.finish()
+        if reply.length:
+            reply.close_sentence()
+            return entry.backend.name
+    return None
+
+
+async def _authored(turn: Turn, entry: Entry) -> str | None:
+    """Return a filler of an instant backend, or None if it has none."""
+    request = build_request(turn, entry, purpose="filler")
+    try:
+        async with asyncio.timeout(INSTANT_S):
+            async with aclosing(entry.servers[0].replica.generate(request)) as stream:
+                pieces = [piece async for piece in stream]
+    except (BackendError, TimeoutError) as err:
+        turn.note(f"no filler: {err}")
+        return None
+    return "".join(piece for piece in pieces if not isinstance(piece, Finish)) or None

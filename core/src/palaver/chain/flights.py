@@ -1,0 +1,241 @@
+"""One request under way to a server, and every turn that listens to it.
+
+Turns that ask the same at the same time share one request (single-flight): a crowd that greets
+the same zombie at once costs one reply. A request ends when nobody listens any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Hashable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from palaver.chain.backend import Finish, GenerateRequest
+from palaver.chain.lane import Urgency
+from palaver.errors import (
+    BackendError,
+    BackendOverloaded,
+    BackendRefused,
+    BackendResponseError,
+    BackendUnauthorized,
+    PromptTooLong,
+)
+
+if TYPE_CHECKING:
+    from palaver.chain.servers import Server
+
+__all__ = ["Flight", "Flights", "Listener"]
+
+log = logging.getLogger("palaver.chain")
+
+CLOSE_S = 1.0
+"""Time for a backend to give up a stream, in seconds."""
+MAX_CHARS = 100_000
+"""Longest text of one request; more than any reply."""
+
+
+class Listener(Protocol):
+    """A turn's attempt, which takes what comes."""
+
+    def on_text(self, text: str) -> None:
+        """Take a piece of text, never empty."""
+
+    def on_end(self, error: Exception | None, finish: Finish | None) -> None:
+        """Take the end; nothing comes after it."""
+
+
+class Flight:
+    """A request to a server in a task of its own.
+
+    Args:
+        server: The server.
+        request: The request.
+        urgency: How it stands among others that want the same server.
+
+    Attributes:
+        task: Its task.
+        pieces: What came so far.
+        sent: Whether the server was really asked.
+        error: Why it failed, or None.
+        finish: How the reply ended, as far as the server said.
+    """
+
+    __slots__ = (
+        "_chars",
+        "_key",
+        "_listeners",
+        "_request",
+        "_served",
+        "_told",
+        "_urgency",
+        "error",
+        "finish",
+        "over",
+        "pieces",
+        "sent",
+        "server",
+        "task",
+    )
+
+    def __init__(self, server: Server, request: GenerateRequest, urgency: Urgency) -> None:
+        self.server, self._request, self._urgency = server, request, urgency
+        self._listeners: list[Listener] = []
+        self._chars = 0
+        self._told = False
+        self.pieces: list[str] = []
+        self.sent = False
+        self.over = False
+        self.error: Exception | None = None
+        self.finish: Finish | None = None
+        server.breaker.enter()
+        self.task = asyncio.get_running_loop().create_task(
+            self._run(), name=f"backend {server.backend} {server.name}"
+        )
+
+    def join(self, listener: Listener) -> None:
+        """Listen: takes at once what came already, then every piece."""
+        self._listeners.append(listener)
+        if self.pieces:
+            listener.on_text("".join(self.pieces))
+
+    def leave(self, listener: Listener) -> None:
+        """Listen no more; when nobody does, the request is given up, down to its socket."""
+        if listener in self._listeners:
+            # A new list: the one at hand may be being walked.
+            self._listeners = [one for one in self._listeners if one is not listener]
+            if not self._listeners and not self.over:
+                self.over = True
+                self.task.cancel()
+
+    def too_slow(self, reason: str) -> None:
+        """Tell the breaker that the first token did not come in time, or that the stream stalls."""
+        if not self._told:
+            self._told = True
+            self.server.breaker.failed(reason)
+
+    async def gone(self) -> None:
+        """Wait until the server has let go; one that does not is named in the log."""
+        if self._listeners or self.task.done():
+            return
+        await asyncio.wait({self.task}, timeout=CLOSE_S)
+        if not self.task.done():
+            log.error(
+                "backend %s does not let go of a stream within %.0f s",
+                self.server.backend,
+                CLOSE_S,
+            )
+
+    async def _run(self) -> None:
+        lane = self.server.lane
+        try:
+            await lane.enter(self._urgency)
+        except BackendOverloaded as err:
+            # The server was not asked: nothing is known of it.
+            self._tell(None)
+            self._end(err)
+            return
+        except asyncio.CancelledError:
+            self._tell(None)
+            raise
+        error: Exception | None = None
+        try:
+            self.sent = True
+            await self._read()
+        except asyncio.CancelledError:
+            self._tell(None)
+            raise
+        except Exception as err:
+            # A `BackendError` is the backend's fault, anything else a bug: the chain tells.
+            error = err
+        finally:
+            lane.leave()
+        self._tell(error or True)
+        self._end(error)
+
+    async def _read(self) -> None:
+        pieces = self.pieces
+        async with aclosing(self.server.replica.generate(self._request)) as stream:
+            async for piece in stream:
+                if type(piece) is Finish:
+                    self.finish = piece
+                elif piece:
+                    pieces.append(piece)  # type: ignore[arg-type]  # text, or the backend breaks its contract
+                    for listener in self._listeners:
+                        listener.on_text(piece)  # type: ignore[arg-type]  # as above
+                    self._chars += len(piece)  # type: ignore[arg-type]  # as above
+                    if self._chars > MAX_CHARS:
+                        raise BackendResponseError(
+                            self.server.backend, f"sent more than {MAX_CHARS} characters"
+                        )
+                if self.over:
+                    return
+
+    def _end(self, error: Exception | None) -> None:
+        self.over = True
+        self.error = error
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.on_end(error, self.finish)
+
+    def _tell(self, outcome: Exception | Literal[True] | None) -> None:
+        """Tell the breaker once: whether it worked, why it did not, or nothing."""
+        if self._told:
+            return
+        self._told = True
+        breaker = self.server.breaker
+        if outcome is True or (outcome is None and self.pieces):
+            breaker.succeeded()
+        elif outcome is None:
+            breaker.left()
+        elif isinstance(outcome, BackendUnauthorized):
+            breaker.unauthorized(outcome.reason)
+        elif isinstance(outcome, BackendOverloaded) and outcome.retry_after_s is not None:
+            breaker.rest(outcome.retry_after_s, outcome.reason)
+        elif isinstance(outcome, PromptTooLong):
+            breaker.left()
+        elif isinstance(outcome, BackendRefused) and not isinstance(
+            outcome, BackendOverloaded | LookupError
+        ):
+            # It refuses this request, not every one.
+            breaker.left()
+        else:
+            breaker.failed(
+                outcome.reason if isinstance(outcome, BackendError) else type(outcome).__name__
+            )
+
+
+class Flights:
+    """The requests under way, by what they ask for."""
+
+    def __init__(self) -> None:
+        self._flying: dict[Hashable, Flight] = {}
+        self.shared = 0
+        """Turns that had no request of their own, so far."""
+
+    def find(self, key: Hashable) -> Flight | None:
+        """Return a request under way that asks for the same, or None."""
+        flight = self._flying.get(key)
+        return None if flight is None or flight.over else flight
+
+    def open(
+        self, key: Hashable | None, server: Server, request: GenerateRequest, urgency: Urgency
+    ) -> Flight:
+        """Begin a request.
+
+        Args:
+            key: What it asks for; None shares it with nobody.
+            server: Who is asked.
+            request: The request.
+            urgency: How it stands among others.
+        """
+        flight = Flight(server, request, urgency)
+        if key is not None:
+            self._flying[key] = flight
+            flight.task.add_done_callback(lambda _: self._landed(key, flight))
+        return flight
+
+    def _landed(self, key: Hashable, flight: Flight) -> None:
+        if self._flying.get(key) is flight:
+            del self._flying[key]

@@ -1,0 +1,356 @@
+"""The race for one turn's words: who is asked when, who goes on beside whom, who is heard.
+
+Backends are asked in the tier's order. One that fails, refuses or is objected to hands over at
+once. A late one goes on while the next starts beside it, as long as there is hedge budget; else it
+is dropped and replaced. The first whose opening passes the checks is heard, and the others are
+cancelled. What answers from memory (`instant`) never races: it speaks when all before it have
+failed, or just before the first text is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from palaver.chain.attempt import Attempt, Limits
+from palaver.chain.backend import Purpose
+from palaver.chain.filler import INSTANT_S, MakeFilters, speak_filler
+from palaver.chain.request import build_request, flight_key, urgency_of
+from palaver.chain.trail import Trail, failure
+from palaver.errors import BackendError, BackendUnauthorized, PromptTooLong
+
+if TYPE_CHECKING:
+    from palaver.chain.opening import Named, Opening
+    from palaver.chain.servers import Entry, Server
+    from palaver.chain.shared import Chain
+    from palaver.turn.deliver import Reply
+    from palaver.turn.filters import FilterChain
+    from palaver.turn.model import Outcome, Turn
+
+__all__ = ["Race"]
+
+log = logging.getLogger("palaver.chain")
+
+RESERVE_S = 0.03
+"""Kept free before the first text is due, for an instant backend to speak, in seconds."""
+LEAST_S = 0.005
+"""A backend is not asked when it would have less time than this, in seconds."""
+
+
+class Race:
+    """The attempts of one turn.
+
+    Args:
+        chain: What all turns share.
+        turn: The turn.
+        reply: Where what is said is shown.
+        make_filters: Makes the filters of one attempt.
+        entries: Backends in the order to try.
+
+    Attributes:
+        attempts: All attempts so far.
+        winner: The one that is heard, or None.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        turn: Turn,
+        reply: Reply,
+        make_filters: MakeFilters,
+        entries: Sequence[Entry],
+    ) -> None:
+        self.reply = reply
+        self.trail = Trail(turn, chain.governor)
+        self.attempts: list[Attempt] = []
+        self.winner: Attempt | None = None
+        self._chain, self._turn, self._make_filters = chain, turn, make_filters
+        self._loop = asyncio.get_running_loop()
+        self._queue = deque(entries)
+        self._instants = [entry for entry in entries if entry.type.instant]
+        self._running: list[Attempt] = []
+        self._tried: dict[str, set[Server]] = {}
+        self._retries: dict[str, int] = {}
+        self._wake: asyncio.Future[None] = self._loop.create_future()
+        self._earned = False
+        self._hurry = False
+        """Whether only instant backends may still be asked."""
+        self._filling = False
+        self._filler_at: float | None = None
+        """When the filler is due; None when there is none, or it was spoken."""
+        self._words_by = turn.first_text_at - RESERVE_S
+
+    def fill_at(self, at: float | None) -> None:
+        """Set when a filler is spoken if nothing was shown by then, in `loop.time()`."""
+        self._filler_at = at if self._instants else None
+
+    async def next_winner(self) -> Attempt | None:
+        """Ask backends until the opening of one has passed; None when nobody is left."""
+        self.winner = None
+        if self.reply.length:
+            # The line is open: a rescue may take as long as a first token may.
+            self._words_by = self._turn.ends_at - RESERVE_S
+        while True:
+            if self._wake.done():
+                self._wake = self._loop.create_future()
+            await self._harvest()
+            if (winner := self._heard()) is not None:
+                return winner
+            now = self._loop.time()
+            if self._filler_at is not None and now >= self._filler_at:
+                await self._fill(now)
+                continue
+            if now >= self._words_by and not self._hurry:
+                self._out_of_time()
+            if all(one.late for one in self._running) and self._start_next(now):
+                continue
+            if not self._running:
+                return None
+            await self._wait()
+
+    async def over(self, attempt: Attempt) -> None:
+        """Wait until an attempt has ended."""
+        while not attempt.over:
+            if self._wake.done():
+                self._wake = self._loop.create_future()
+            await self._wake
+
+    def only_instants(self) -> None:
+        """Ask no model any more."""
+        self._queue = deque(self._instants)
+
+    def cancel(self) -> None:
+        """Give all up because the turn was cancelled, and say so in the trail."""
+        winner = self.winner
+        if winner is not None and winner in self._running:
+            self.trail.served(winner)
+            winner.drop()
+            self.end(winner, "served", "the turn was cancelled")
+        for attempt in list(self._running):
+            attempt.drop()
+            self.end(attempt, "skipped", "the turn was cancelled")
+
+    def end(self, attempt: Attempt, outcome: Outcome, reason: str | None = None) -> None:
+        """Take an attempt out and say in the trail what became of it."""
+        self._running.remove(attempt)
+        self.trail.close(attempt, outcome, reason)
+
+    async def let_go(self) -> None:
+        """Wait until every server has let go."""
+        for attempt in self.attempts:
+            attempt.drop()
+        for attempt in self.attempts:
+            await attempt.flight.gone()
+            await attempt.abort()
+
+    # What an attempt asks and tells; see `palaver.chain.attempt.Host`.
+
+    def checkers(self) -> list[Named]:
+        """Return new checkers of an opening."""
+        found: list[Named] = []
+        for call in self._chain.checks:
+            try:
+                checker = call(turn=self._turn)
+            except Exception:
+                log.exception("plugin %s failed in %s", call.plugin, call.hook)
+                self._turn.note(f"plugin {call.plugin} failed in {call.hook}")
+                continue
+            if checker is not None:
+                found.append((call.plugin, checker))
+        return found
+
+    def filters(self, opening: Opening) -> FilterChain:
+        """Return new filters whose text goes into an opening."""
+        return self._make_filters(opening.show, opening.say)
+
+    def passed(self, attempt: Attempt) -> None:
+        """Hear the first attempt whose opening has passed; the others have lost."""
+        if self.winner is None and not self._filling:
+            self.winner = attempt
+            for other in list(self._running):
+                if other is not attempt:
+                    other.drop()
+                    self.end(other, "lost", f"{attempt.name} was faster")
+            self.reply.begin()
+            attempt.heard, attempt.alone = True, not self.reply.length
+            attempt.opening.hear(attempt.filters)
+        self.news()
+
+    def news(self) -> None:
+        """Look at the race again."""
+        if not self._wake.done():
+            self._wake.set_result(None)
+
+    # The race itself.
+
+    async def _wait(self) -> None:
+        due = [self._turn.ends_at + INSTANT_S if self._hurry else self._words_by]
+        if self._filler_at is not None:
+            due.append(self._filler_at)
+        timer = self._loop.call_at(min(due), self.news)
+        try:
+            await self._wake
+        finally:
+            timer.cancel()
+
+    def _heard(self) -> Attempt | None:
+        return self.winner
+
+    async def _harvest(self) -> None:
+        """Take out what has ended without being heard, and see who may come in its place."""
+        for attempt in list(self._running):
+            if self._heard() is not None:
+                return
+            if attempt.over and not attempt.opening.passed:
+                # What was held back may be all there is, and good enough.
+                await attempt.close()
+            if attempt.opening.passed:
+                # It passed while a filler was spoken.
+                self.passed(attempt)
+            elif attempt.opening.objection is not None:
+                attempt.drop()
+                self.end(attempt, "objected", attempt.opening.objection.reason)
+                self._again(attempt)
+            elif attempt.over:
+                self._failed(attempt)
+            elif attempt.late and attempt.entry.type.instant:
+                self._drop_late(attempt)
+            elif attempt.late:
+                self._elsewhere(attempt)
+
+    def _failed(self, attempt: Attempt) -> None:
+        outcome, reason = failure(
+            attempt, "nothing in its reply could be shown" if attempt.chars else "answered nothing"
+        )
+        self.end(attempt, outcome, reason)
+        if not isinstance(attempt.error, PromptTooLong | BackendUnauthorized) and isinstance(
+            attempt.error, BackendError
+        ):
+            # Another of its servers may be well; the same one is not asked again.
+            if self._untried(attempt.entry):
+                self._queue.appendleft(attempt.entry)
+
+    def _again(self, attempt: Attempt) -> None:
+        """Ask a backend again whose reply was objected to, where the tier wants that."""
+        done = self._retries.get(attempt.name, 0)
+        if done < self._turn.tier.retries:
+            self._retries[attempt.name] = done + 1
+            self._tried[attempt.name].discard(attempt.server)
+            self._queue.appendleft(attempt.entry)
+
+    def _elsewhere(self, attempt: Attempt) -> None:
+        """Let another server of a late backend be asked when no other backend is left."""
+        entry = attempt.entry
+        if len(entry.servers) > 1 and entry not in self._queue and self._untried(entry):
+            at = next((i for i, one in enumerate(self._queue) if one.type.instant), None)
+            self._queue.insert(len(self._queue) if at is None else at, entry)
+
+    def _untried(self, entry: Entry) -> bool:
+        return len(self._tried.get(entry.backend.name, ())) < len(entry.servers)
+
+    def _out_of_time(self) -> None:
+        """The first text is due: drop what is not heard yet, and let authored lines speak."""
+        self._hurry = True
+        for attempt in list(self._running):
+            if not attempt.entry.type.instant:
+                self._drop_late(attempt)
+        while self._queue and not self._queue[0].type.instant:
+            self.trail.note(self._queue.popleft().backend.name, "skipped", "no time left for it")
+
+    def _drop_late(self, attempt: Attempt, because: str = "") -> None:
+        attempt.drop()
+        waited_ms = (self._loop.time() - attempt.asked_at) * 1000
+        what = "no first token" if attempt.first is None else "nothing to show"
+        self.end(attempt, "late", f"{what} within {waited_ms:.0f} ms{because}")
+
+    def _start_next(self, now: float) -> bool:
+        """Ask the next backend that can be asked; returns whether there was one."""
+        while self._queue:
+            entry = self._queue[0]
+            name = entry.backend.name
+            if entry.type.instant:
+                if self._running:
+                    return False
+                return self._ask(entry, entry.servers[0], now, now + INSTANT_S)
+            limit = min(now + self._turn.tier.first_token_s(name), self._words_by)
+            if self._hurry or limit - now < LEAST_S:
+                self._skip("no time left for it")
+                continue
+            tried = self._tried.get(name, set())
+            server = entry.pick(self._turn.persona.front.adapter, tried)
+            if server is None:
+                if tried:
+                    self._queue.popleft()
+                else:
+                    self._skip(entry.why_not())
+                continue
+            if self._ask(entry, server, now, limit):
+                return True
+        return False
+
+    def _skip(self, reason: str) -> None:
+        self.trail.note(self._queue.popleft().backend.name, "skipped", reason)
+
+    def _ask(self, entry: Entry, server: Server, now: float, limit: float) -> bool:
+        """Ask a server of the backend that is next; returns whether it may be asked."""
+        turn, chain, name = self._turn, self._chain, entry.backend.name
+        self._queue.popleft()
+        retry = self._retries.get(name, 0)
+        purpose: Purpose = "closing" if entry.type.instant and self.reply.length else "reply"
+        request = build_request(turn, entry, shown=self.reply.text, purpose=purpose, retry=retry)
+        key = flight_key(entry, request, retry)
+        flight = chain.flights.find(key) if key is not None else None
+        own, reservation = flight is None, None
+        if own and chain.governor is not None and not entry.type.instant:
+            answer = chain.governor.reserve(turn, name, request)
+            if isinstance(answer, str):
+                self.trail.note(name, "refused", answer)
+                return False
+            reservation = answer
+        if not entry.type.instant:
+            self._make_room()
+        if flight is None:
+            flight = chain.flights.open(key, server, request, urgency_of(turn))
+        attempt = Attempt(
+            entry,
+            flight,
+            Limits(limit, turn.tier.stall_ms / 1000, max(turn.ends_at, now + INSTANT_S)),
+            own=own,
+            reservation=reservation,
+            prompt_chars=sum(len(message.content) for message in request.messages),
+            max_tokens=request.sampling.max_tokens or turn.tier.max_tokens,
+            host=self,
+        )
+        self._tried.setdefault(name, set()).add(flight.server)
+        self.attempts.append(attempt)
+        self._running.append(attempt)
+        attempt.start()
+        return True
+
+    def _make_room(self) -> None:
+        """Let the late ones go on beside the next if there is budget for that, else drop them."""
+        hedges = self._chain.hedges
+        if not self._earned:
+            self._earned = True
+            hedges.earn()
+        if self._running and not hedges.take():
+            for attempt in list(self._running):
+                self._drop_late(attempt, ", and no hedge was left")
+
+    async def _fill(self, now: float) -> None:
+        """Speak an authored filler while backends work; it buys them the same time again."""
+        self._filler_at = None
+        if self.reply.length or self._hurry:
+            return
+        self._filling = True
+        try:
+            spoken = await speak_filler(self._turn, self._instants, self.reply, self._make_filters)
+        finally:
+            self._filling = False
+        if spoken is not None:
+            self.trail.note(spoken, "served", "filler")
+            wait_s = self._turn.first_text_at - self._turn.begun_at
+            self._words_by = min(now + wait_s, self._turn.ends_at) - RESERVE_S
