@@ -208,7 +208,7 @@ async def test_routes_that_are_not_there(http: aiohttp.ClientSession) -> None:
     async with http.get("/v2", headers={"Connection": "Upgrade", "Upgrade": "websocket"}) as answer:
         assert answer.status == 404
         assert (await answer.json())["error"]["message"] == "the WebSocket is at /v1"
-    async with http.get("/v1/turns") as answer:
+    async with http.put("/v1/turns") as answer:
         assert answer.status == 405
         assert "error" in await answer.json()
     async with http.get("/v1") as answer:

@@ -30,6 +30,7 @@ from palaver.hookcalls import CORE, HookCall, resolve
 from palaver.memory import Exchange, Memory, player_key
 from palaver.messages import TurnStart
 from palaver.quality import Quality
+from palaver.recent import RecentTurns
 from palaver.spend.governor import Governor
 from palaver.store import MemoryStore, Store
 from palaver.turn.accept import make_turn, unknown_persona
@@ -101,6 +102,7 @@ class Gateway:
         store: Where gateways keep what they share.
         cache: What models said before.
         games: Running games by name.
+        recent: The turns that ended last.
         data_dir: Folder for what the server writes.
         governor: Keeps what is spent below the ceilings.
         quality: How good replies are.
@@ -116,11 +118,10 @@ class Gateway:
             name: Entry(backend, kind) for name, (backend, kind) in parts.backends.items()
         }
         self.games: dict[str, Game] = {}
+        self.recent = RecentTurns()
         self._worlds = parts.worlds
         manager = parts.plugins.manager
-        self.governor = Governor(
-            parts.settings, self.backends, parts.data_dir, store=parts.store
-        )
+        self.governor = Governor(parts.settings, self.backends, parts.data_dir, store=parts.store)
         self.cache = DialogueCache(parts.settings, self.backends, parts.store)
         self._pipeline = Pipeline(
             manager,
@@ -431,6 +432,7 @@ class Gateway:
             self._background.tell(call, turn=turn, session=session, kind=kind, note=note)
 
     def _after(self, turn: Turn) -> None:
+        self.recent.add(turn)
         for call in self._finished:
             self._background.tell(call, turn=turn, result=turn.result)
 

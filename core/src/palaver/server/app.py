@@ -15,6 +15,7 @@ from palaver.server.http import HttpRoutes, error_response, errors
 from palaver.server.hub import Hub
 from palaver.server.openai import OpenAiRoutes
 from palaver.server.security import GATE, Gate, check_binding
+from palaver.server.turns import TurnRoutes
 from palaver.server.websocket import WebSocketEndpoint
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Server:
         app.router.add_get("/v1", self._websocket.serve)
         app.add_routes(http.routes())
         app.add_routes(openai.routes())
+        app.add_routes(TurnRoutes(gateway, self._gate, admission).routes())
         for bridge in gateway.plugins.bridges:
             try:
                 app.add_routes(bridge.routes(gateway))

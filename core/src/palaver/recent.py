@@ -1,0 +1,151 @@
+"""The last turns of a gateway, for whoever wonders what happened: ids, times, costs, no words."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from palaver.hints import nearest
+from palaver.messages import ServedByInfo, TrailEntry, UsageInfo
+from palaver.turn.done import trail_entry
+
+if TYPE_CHECKING:
+    from palaver.turn.model import Turn, TurnResult
+
+__all__ = ["RecentTurns", "TurnInfo", "TurnLimits"]
+
+KEPT = 1_000
+"""Turns that are kept; a few kilobytes each at most."""
+MAX_COMPARED = 200
+"""Ids that one which is not known is compared with."""
+
+
+class _Info(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class TurnLimits(_Info):
+    """By when something had to be there, in milliseconds from the turn's acceptance."""
+
+    first_text_ms: float = Field(description="The first words.")
+    total_ms: float = Field(description="The whole reply.")
+
+
+class TurnInfo(_Info):
+    """One turn that is over, as `GET /v1/turns` tells it.
+
+    What is not known of a turn, as of one out of a file, is None.
+    """
+
+    turn: str = Field(description="The client's id of the turn; sessions may use the same.")
+    at: float | None = Field(
+        default=None, description="When it was accepted, in seconds since the epoch."
+    )
+    game: str | None = Field(default=None, description="The game.")
+    npc: str | None = Field(
+        default=None, description="Who answered; None where a client brought its own prompt."
+    )
+    persona: str | None = Field(default=None, description="As whom, likewise.")
+    player: str | None = Field(default=None, description="Who spoke.")
+    tier: str | None = Field(default=None, description="The policy it ran under.")
+    priority: str | None = Field(default=None, description="How urgent it was.")
+    limits: TurnLimits | None = Field(default=None, description="By when something was due.")
+    waited_ms: float = Field(
+        default=0, description="How long it waited for the turns before it, in milliseconds."
+    )
+    status: str = Field(description="How it ended, as in `turn.done`.")
+    served_by: ServedByInfo = Field(description="Who spoke.")
+    trail: list[TrailEntry] = Field(description="Every backend that was asked.")
+    usage: UsageInfo = Field(description="Tokens and cost.")
+    ttft_ms: float | None = Field(default=None, description="From acceptance to the first words.")
+    total_ms: float = Field(description="From acceptance to the end.")
+    cached: bool = Field(default=False, description="Whether it came out of the dialogue cache.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of a turn; not the turn itself, which holds its world and its prompt."""
+
+    about: dict[str, Any]
+    result: TurnResult
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        result, served = self.result, self.result.served_by
+        return {
+            **self.about,
+            "status": result.status,
+            "served_by": {
+                "backend": served.backend,
+                "type": served.type,
+                "model": served.model,
+                "adapter": served.adapter,
+            },
+            "trail": [trail_entry(attempt) for attempt in result.trail],
+            "usage": {
+                "prompt_tokens": result.usage.prompt_tokens,
+                "completion_tokens": result.usage.completion_tokens,
+                "cost_usd": result.usage.cost_usd,
+            },
+            "ttft_ms": None if result.ttft_ms is None else round(result.ttft_ms, 2),
+            "total_ms": round(result.total_ms, 2),
+            "cached": result.cached,
+        }
+
+
+class RecentTurns:
+    """The turns that ended last.
+
+    Args:
+        kept: How many are kept.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._turns: deque[_Kept] = deque(maxlen=kept)
+
+    def add(self, turn: Turn) -> None:
+        """Keep a turn that is over."""
+        first_ms = turn.tier.first_text_ms
+        if turn.first_text_ms is not None:
+            first_ms = min(first_ms, turn.first_text_ms)
+        given = turn.given_prompt is not None
+        about = {
+            "turn": turn.id,
+            "at": round(time.time() - turn.result.total_ms / 1000, 3),
+            "game": turn.game,
+            "npc": None if given else turn.npc.id,
+            "persona": None if given else turn.persona.id,
+            "player": turn.player.id if turn.player is not None else None,
+            "tier": turn.tier_name,
+            "priority": turn.priority,
+            "limits": {
+                "first_text_ms": round(first_ms + turn.waited_ms, 2),
+                "total_ms": round(max(turn.tier.total_ms, first_ms) + turn.waited_ms, 2),
+            },
+            "waited_ms": round(turn.waited_ms, 2),
+        }
+        # Without its words, which are nobody's business here.
+        self._turns.append(_Kept(about, replace(turn.result, text="")))
+
+    def last(self, count: int) -> list[dict[str, Any]]:
+        """Return that many of the last turns, oldest first, as JSON has them."""
+        found = [one.plain() for one in islice(reversed(self._turns), count)]
+        found.reverse()
+        return found
+
+    def find(self, turn: str) -> dict[str, Any] | None:
+        """Return the last turn of an id, or None if it is not kept."""
+        for one in reversed(self._turns):
+            if one.about["turn"] == turn:
+                return one.plain()
+        return None
+
+    def nearest(self, turn: str) -> str | None:
+        """Return the id that looks most like this one, or None if none does."""
+        newest = islice(reversed(self._turns), MAX_COMPARED)
+        return nearest(turn, [one.about["turn"] for one in newest])
