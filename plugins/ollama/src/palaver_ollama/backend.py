@@ -37,7 +37,8 @@ class OllamaBackend:
         self._context = context
         self._http = make_http(name, settings)
         self.replicas = [
-            Server(name, url, settings, self._http, context.report) for url in settings.addresses
+            Server(name, url, settings, self._http, context.report, self._learn)
+            for url in settings.addresses
         ]
         self._turns = 0
 
@@ -57,9 +58,12 @@ class OllamaBackend:
         except BackendError as err:
             self._context.report(str(err))
         else:
-            self._learn()
             if self.settings.preload:
-                server.loader.begin()
+                server.loader.begin().add_done_callback(self._preloaded)
+
+    def _preloaded(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._context.report(str(error))
 
     async def close(self) -> None:
         """Stop loading and close all connections."""
@@ -86,7 +90,6 @@ class OllamaBackend:
             ok = True
             state = "loaded" if any(same_model(one.name, model) for one in loaded) else "on disk"
             lines.append(f"Ollama {version} at {server.name}: {model} ({state})")
-        self._learn()
         return Health(ok=ok, detail="; ".join(lines))
 
     async def models(self) -> Sequence[ModelInfo]:
@@ -105,7 +108,6 @@ class OllamaBackend:
                     found.setdefault(tag.name, ModelInfo(tag.name))
         if not found and error is not None:
             raise error
-        self._learn()
         return list(found.values())
 
     async def generate(self, request: GenerateRequest, /) -> AsyncGenerator[str | Finish, None]:

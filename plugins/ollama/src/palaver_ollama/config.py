@@ -120,6 +120,11 @@ class OllamaSettings(BackendSettings):
     def _consistent(self) -> Self:
         if self.url is not None and self.urls:
             raise ValueError("give either `url` or `urls`")
+        if self.num_ctx and self.context_tokens and self.context_tokens > self.num_ctx:
+            raise ValueError(
+                "`context_tokens` is more than `num_ctx`, so that Ollama would cut prompts itself; "
+                "leave it out"
+            )
         if "num_ctx" in self.options:
             raise ValueError("write `num_ctx` beside `options`, not into it")
         return self

@@ -42,6 +42,7 @@ class Server:
         settings: Settings of the backend.
         http: Client to talk to it with.
         report: Tells whoever runs Palaver.
+        learned: Called when it is known how long a prompt may be.
 
     Attributes:
         name: Its address.
@@ -58,9 +59,10 @@ class Server:
         settings: OllamaSettings,
         http: Http,
         report: Callable[[str], None],
+        learned: Callable[[], None],
     ) -> None:
         self._backend, self.name, self._settings = backend, url, settings
-        self._http, self._report = http, report
+        self._http, self._report, self._learned = http, report, learned
         self.api = Api(backend, url, http)
         self.model: str | None = None
         self.context_tokens: int | None = None
@@ -115,6 +117,7 @@ class Server:
 
     def _fit(self, tokens: int) -> None:
         self.context_tokens = min(tokens, self._trained or tokens)
+        self._learned()
 
     async def _load(self) -> None:
         """Load the model with a request of its own.

@@ -18,6 +18,8 @@ __all__ = ["MAX_WAITING", "Window"]
 
 MAX_WAITING = 1_024
 """Requests that wait for one server at most."""
+MAX_RUN = 8
+"""Requests with one persona's prompt in a row, while older ones with another wait."""
 
 
 @dataclass(eq=False, slots=True)
@@ -46,6 +48,8 @@ class Window:
         self._backend, self._size, self._window_s, self._bound = backend, size, window_s, bound
         self._waiting: list[_Ticket] = []
         self._count = 0
+        self._last: str | None = None
+        self._run = 0
         self._timer: asyncio.TimerHandle | None = None
         self.active = 0
 
@@ -75,6 +79,9 @@ class Window:
         self._look()
         try:
             async with asyncio.timeout_at(request.deadline):
+                if ticket.let_go.done():
+                    # Those who waited longer in the same group go first.
+                    await asyncio.sleep(0)
                 await ticket.let_go
         except BaseException as err:
             if ticket in self._waiting:
@@ -119,12 +126,16 @@ class Window:
         first: dict[tuple[int, str], int] = {}
         for ticket in self._waiting:
             first.setdefault((ticket.priority, ticket.prefix), ticket.number)
-        order = sorted(
-            self._waiting,
-            key=lambda one: (one.priority, first[one.priority, one.prefix], one.number),
-        )
-        for ticket in order[:room]:
+        stay = self._last if self._run < MAX_RUN else None
+
+        def rank(ticket: _Ticket) -> tuple[int, bool, int, int]:
+            since = first[ticket.priority, ticket.prefix]
+            return ticket.priority, ticket.prefix != stay, since, ticket.number
+
+        for ticket in sorted(self._waiting, key=rank)[:room]:
             self._waiting.remove(ticket)
+            self._run = self._run + 1 if ticket.prefix == self._last else 1
+            self._last = ticket.prefix
             if not ticket.let_go.done():
                 self.active += 1
                 ticket.let_go.set_result(None)
