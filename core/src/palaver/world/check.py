@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from palaver.chain.backend import BackendSettings, BackendType
 from palaver.config.load import parse_backend
 from palaver.config.models import Settings, default_tiers
+from palaver.config.toml_lines import TomlLines
 from palaver.errors import ConfigError, ManifestError
 from palaver.hints import did_you_mean, listed, nearest
 from palaver.prompt.analysis import undeclared
@@ -22,6 +24,7 @@ from palaver.world.conditions import Condition
 from palaver.world.lines import INTENTS
 from palaver.world.manifest import check_weights
 from palaver.world.persona import Persona
+from palaver.world.policy import Policy, check_policy
 from palaver.world.stable import unstable_blocks
 from palaver.world.watch import PARTS
 from palaver.world.world import World
@@ -85,6 +88,7 @@ class _Check:
             self._error(problem.file or self.world.folder, problem.line, problem.problem)
         self._check_backends()
         self._check_tiers()
+        self._check_policy()
         for persona in self.world.personas.values():
             for part in _PERSONA_CHECKS:
                 part(self, persona)
@@ -138,6 +142,13 @@ class _Check:
                     hint = did_you_mean(name, names)
                     message = f"tiers.{tier}.chain: {name!r} is not configured and skipped{hint}"
                     self._warn(self.toml, None, message)
+
+    def _check_policy(self) -> None:
+        text = self.toml.read_text("utf-8", "replace") if self.toml.is_file() else ""
+        lines, today = TomlLines(text), datetime.now(UTC).date()
+        for found in check_policy(Policy(self.settings, self.types, self.backends, today)):
+            line = lines.find(found.key)
+            self.problems.append(Problem(self.toml, line, found.severity, found.message))
 
     # personas
 
