@@ -218,7 +218,19 @@ def _quality(gateway: Gateway) -> Iterator[Metric]:
             baseline.add_metric(which, state.baseline)
         samples.add_metric(which, state.samples)
         alert.add_metric(which, float(state.alert))
-    yield from (recent, baseline, samples, alert)
+    raised = _counter("quality_alerts", "Quality alerts raised since the start.")
+    raised.add_metric([], quality.raised)
+    yield from (recent, baseline, samples, alert, raised)
+    judge = quality.judge
+    if judge is not None:
+        judged = _counter(
+            "quality_judged",
+            "Replies of the judge's sample: scored, failed, or left out for want of room.",
+            "result",
+        )
+        for result in ("scored", "failed", "left_out"):
+            judged.add_metric([result], getattr(judge, result))
+        yield judged
 
 
 def _gpus(gpus: Sequence[Gpu]) -> Iterator[Metric]:

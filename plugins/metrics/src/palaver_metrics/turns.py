@@ -1,7 +1,7 @@
 """What is counted when a turn is over.
 
 A few additions on series that were looked up before: nothing here runs for a token, and a turn
-costs some microseconds (`tests/bench_turns.py`).
+costs some microseconds.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 from palaver.errors import BackendError
 from palaver.world.manifest import AdapterManifest
@@ -139,6 +140,11 @@ class AdapterLoader:
         load: Loads an adapter; raises `BackendError`.
         wait_s: Longest wait for an idle moment, in seconds.
         report: Tells whoever runs Palaver.
+
+    Attributes:
+        loaded: Adapters that were loaded so far.
+        failed: Loads that failed so far.
+        seconds: Time that the loads took that did not, in seconds.
     """
 
     def __init__(
@@ -155,6 +161,8 @@ class AdapterLoader:
         self._wanted: dict[str, AdapterManifest] = {}
         self._failures: dict[str, _Failure] = {}
         self._task: asyncio.Task[None] | None = None
+        self.loaded = self.failed = 0
+        self.seconds = 0.0
 
     def want(self, manifest: AdapterManifest) -> str | None:
         """Ask for an adapter to be loaded at the next idle moment.
@@ -189,7 +197,10 @@ class AdapterLoader:
             name, manifest = next(iter(self._wanted.items()))
             try:
                 if not self._residency.has(name):
+                    begun = perf_counter()
                     await self._load(manifest)
+                    self.loaded += 1
+                    self.seconds += perf_counter() - begun
             except BackendError as err:
                 self._failed(name, err.reason)
             except Exception as err:
@@ -202,6 +213,7 @@ class AdapterLoader:
                 self._wanted.pop(name, None)
 
     def _failed(self, name: str, reason: str) -> None:
+        self.failed += 1
         before = self._failures.get(name)
         count = before.count + 1 if before else 1
         wait_s = min(BACK_OFF_S * 2 ** (count - 1), MAX_BACK_OFF_S)

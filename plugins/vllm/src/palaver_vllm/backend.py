@@ -16,6 +16,7 @@ from palaver.chain.backend import (
     ModelInfo,
 )
 from palaver.chain.http_errors import broken
+from palaver.chain.readings import Reading
 from palaver.errors import (
     BackendError,
     BackendOverloaded,
@@ -93,6 +94,11 @@ class VllmBackend:
         known = [r.context_tokens for r in self.replicas if r.context_tokens is not None]
         if known and self.settings.context_tokens is None:
             self.settings = self.settings.model_copy(update={"context_tokens": min(known)})
+
+    async def readings(self) -> Sequence[Reading]:
+        """Ask every server for its metrics, side by side."""
+        told = await asyncio.gather(*(replica.readings() for replica in self.replicas))
+        return [reading for one in told for reading in one]
 
     async def health(self) -> Health:
         """Ask every server; one that is well is enough."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from palaver.chain.http import Http
-from palaver.errors import BackendRefused, BackendResponseError, ModelNotFound
+from palaver.chain.readings import Reading
+from palaver.errors import BackendError, BackendRefused, BackendResponseError, ModelNotFound
 from palaver.world.manifest import AdapterManifest
 from palaver_vllm.adapters import Activity, AdapterLoader, Residency
 from palaver_vllm.config import VllmSettings
 from palaver_vllm.failures import from_status
+from palaver_vllm.readings import adapter_readings, server_readings
 from palaver_vllm.stream import BAD_JSON
 from palaver_vllm.wire import Card, decode_models, decode_version, encode
 
@@ -21,6 +23,8 @@ __all__ = ["Plan", "Replica"]
 
 ASK_S = 2.0
 """Time for a server to say what it serves, in seconds."""
+METRICS_S = 0.5
+"""Time for a server to tell its metrics, in seconds: somebody waits for the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,20 @@ class Replica:
                 status_code=status,
             )
         raise from_status(self._backend, manifest.id, status, {}, answer)
+
+    async def readings(self) -> list[Reading]:
+        """Ask the server for its metrics, and add what is known of its adapters here.
+
+        One that is away, or has no metrics, tells nothing of itself.
+        """
+        found = adapter_readings(self.url, self.residency, self._loader)
+        try:
+            status, body = await self._http.fetch("GET", f"{self.url}/metrics", limit_s=METRICS_S)
+        except BackendError:
+            return found
+        if status == 200:
+            found += server_readings(self.url, body.decode("utf-8", "replace"))
+        return found
 
     async def loaded(self) -> None:
         """Wait until nothing more is to be loaded."""
