@@ -298,3 +298,15 @@ async def test_a_folder_that_cannot_be_written(
     governor.settle(held(governor), 0, 1_000)
     await governor.close()
     assert caplog.text.count("cannot be written") == 1
+
+
+async def test_thinking_counts(clock: Clock) -> None:
+    """Tokens that a model may think before it speaks are part of the worst case."""
+
+    class Thinks(BackendSettings):
+        thinking_tokens: int | None = 2_000
+
+    cloud = configured("cloud")
+    cloud.backend.settings = Thinks(type="paid", usd_per_m_prompt=1, usd_per_m_completion=1)
+    governor = Governor(Settings(), {"cloud": cloud}, clock=clock)
+    assert held(governor, max_tokens=100).max_tokens == 2_100

@@ -170,6 +170,6 @@ def test_in_a_world(palaver_world: Path) -> None:
     """`palaver check` tells it with file and line, as an error."""
     toml = palaver_world / "palaver.toml"
     toml.write_text('[tiers.t]\nchain = ["local", "static"]\nfirst_text_ms = 20_000\n')
-    problems = check_world(load_world(palaver_world, ()), load_settings(toml), TYPES)
+    problems = check_world(load_world(palaver_world, (), trusted=True), load_settings(toml), TYPES)
     told = [one for one in problems if "first_text_ms" in one.message]
     assert [(one.file.name, one.line, one.severity) for one in told] == [(toml.name, 3, "error")]

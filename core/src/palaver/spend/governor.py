@@ -64,7 +64,7 @@ class Reservation:
         usd: What is held, in US dollars.
         price: What its tokens cost.
         prompt_tokens: Tokens of the prompt, estimated.
-        max_tokens: Longest reply, in tokens.
+        max_tokens: Longest reply, in tokens, with what is thought before it.
         sums: What it counts towards.
         cost: What it really came to, once it is settled.
     """
@@ -112,10 +112,13 @@ class Governor:
         self._prices: dict[str, Price | None] = {}
         self._paid: set[str] = set()
         self._chars: dict[str, float] = {}
+        self._thinking: dict[str, int] = {}
         for name, entry in entries.items():
             price = price_of(entry.backend.settings, entry.type, prices)
             self._prices[name] = price
             self._chars[name] = entry.backend.settings.chars_per_token
+            # Types whose models think before they speak say for how long they may; it is paid for.
+            self._thinking[name] = getattr(entry.backend.settings, "thinking_tokens", None) or 0
             if entry.type.paid or (price is not None and not price.free):
                 self._paid.add(name)
         self._clock = clock
@@ -171,7 +174,7 @@ class Governor:
                 return "its price is not known, and there is a ceiling"
             price = FREE
         prompt_tokens = _tokens(request.messages, self._chars[name])
-        max_tokens = request.sampling.max_tokens or turn.tier.max_tokens
+        max_tokens = (request.sampling.max_tokens or turn.tier.max_tokens) + self._thinking[name]
         usd = price.cost(prompt_tokens, max_tokens)
         for one in sums:
             if usd and not one.has_room(usd):
