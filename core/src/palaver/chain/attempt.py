@@ -137,6 +137,8 @@ class Attempt:
         self._last_at = self._loop.time()
         if self.first is None:
             self.first = perf_counter()
+            self._timer.cancel()
+            self._watch()
         self.chars += len(text)
         filters = self.filters
         try:
