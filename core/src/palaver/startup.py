@@ -322,6 +322,6 @@ async def _detect(
         with _guarded(DETECTED, kind, notes):
             made[DETECTED] = (kind.create(DETECTED, found, context), kind)
         if made:
-            notes.append(f"found a {kind.name} server on this machine; it is used as {DETECTED!r}")
+            notes.append(f"found {kind.name} on this machine; it is used as {DETECTED!r}")
             return made
     return {}
