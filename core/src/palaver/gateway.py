@@ -106,6 +106,7 @@ class Gateway:
         data_dir: Folder for what the server writes.
         governor: Keeps what is spent below the ceilings.
         quality: How good replies are.
+        hedges: How often two backends may work for the same turn.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -131,6 +132,7 @@ class Gateway:
             governor=self.governor,
             cache=self.cache,
         )
+        self.hedges = self._pipeline.shared.hedges
         self.quality = Quality(
             parts.settings.quality,
             parts.settings.tiers,
