@@ -139,6 +139,12 @@ TOO_MANY = "The input token count (1054016) exceeds the maximum number of tokens
         pytest.param(
             400, openai("x is not a valid model ID"), ModelNotFound, id="model openrouter"
         ),
+        pytest.param(
+            400,
+            {"object": "error", "message": "Invalid x", "type": "invalid_model", "code": "1500"},
+            ModelNotFound,
+            id="model mistral",
+        ),
         pytest.param(404, b'{"detail": "Not Found"}', BackendRefused, id="404 route"),
         pytest.param(404, b"<html>", BackendRefused, id="404 page"),
         pytest.param(400, openai("Bad."), BackendRefused, id="400"),
@@ -300,6 +306,17 @@ def test_refused_fields_are_found(status: int, trouble: Trouble, field: str | No
     """The field that a model does not take is known from the error."""
     sent = {"temperature", "max_tokens", "stop", "thinkingConfig"}
     assert refused_field(status, trouble, sent) == field
+
+
+def test_a_field_that_mistral_does_not_know_is_found() -> None:
+    """Its message is an object, which names the field."""
+    detail = {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs"}
+    told = {"object": "error", "message": {"detail": [detail]}, "type": "invalid_request_error"}
+    trouble = from_json(told)
+    assert (trouble.kind, refused_field(422, trouble, {"seed", "stop"})) == (
+        "invalid_request_error",
+        "seed",
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"null", b"1", b'{"error": 5}', b"[[]]"])

@@ -200,6 +200,14 @@ def test_thinking_has_room_beside_the_reply(name: str) -> None:
     assert [fields[key] for key in limits if key in fields] == [1040]
 
 
+def test_gemini_is_told_to_think_in_one_way() -> None:
+    """A level in `extra_body` stands for the budget, which is then only room for the reply."""
+    extra = {"generationConfig": {"thinkingConfig": {"thinkingLevel": "LOW"}}}
+    one = provider("gemini", thinking_tokens=100, extra_body=extra)
+    config = body(one, sampling=Sampling(max_tokens=40))["generationConfig"]
+    assert config == {"thinkingConfig": {"thinkingLevel": "LOW"}, "maxOutputTokens": 140}
+
+
 @each_provider
 def test_fields_can_be_left_out(name: str) -> None:
     """What is in `omit` is not sent."""
@@ -298,6 +306,7 @@ def test_lists_of_compatible_servers(sent: Any, name: str, tokens: int | None) -
         pytest.param({"url": "https://api.example/v1?key=x"}, id="key in the query"),
         pytest.param({"extra_body": {"messages": []}}, id="ours"),
         pytest.param({"extra_body": {"stream": False}}, id="stream"),
+        pytest.param({"extra_body": {"generationConfig": 5}}, id="no table"),
         pytest.param({"provider": "gemini", "max_tokens_field": "max_tokens"}, id="not openai"),
         pytest.param({"key_header": "x: y"}, id="header"),
         pytest.param({"api_key": "sk-1"}, id="key in the file"),

@@ -79,8 +79,8 @@ class CloudSettings(BackendSettings):
         ge=0,
         le=1_000_000,
         description="Tokens for thinking, which is never spoken. They are added to the longest "
-        "reply, because providers count both together. Gemini is told the number: 0 turns its "
-        "thinking off, where the model can. None leaves it to the model.",
+        "reply, because providers count both together. Gemini is told the number as its budget, "
+        "unless `extra_body` has a `thinkingConfig`. None leaves it to the model.",
     )
     omit: list[str] = Field(
         default=[],
@@ -91,7 +91,7 @@ class CloudSettings(BackendSettings):
     extra_body: dict[str, Any] = Field(
         default={},
         description="Further fields of every request, such as "
-        '`{ reasoning_effort = "minimal" }`. Tables are merged, and what Palaver sets stays.',
+        '`{ reasoning_effort = "none" }`. Tables are merged, and what Palaver sets stays.',
     )
 
     @model_validator(mode="after")
@@ -99,6 +99,8 @@ class CloudSettings(BackendSettings):
         for key in self.extra_body:
             if key in _OURS:
                 raise ValueError(f"`{key}` is set by Palaver; take it out of `extra_body`")
+        if not isinstance(self.extra_body.get("generationConfig", {}), dict):
+            raise ValueError("`generationConfig` in `extra_body` is a table")
         if self.max_tokens_field != "auto" and self.provider != "openai":
             raise ValueError('`max_tokens_field` goes with provider = "openai" only')
         return self

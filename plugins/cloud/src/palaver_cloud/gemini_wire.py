@@ -53,6 +53,9 @@ class Gemini(Provider):
     def ask(self, request: GenerateRequest, omit: Collection[str]) -> Asked:
         """Return the JSON of a request for content."""
         sampling, thinking = request.sampling, self.settings.thinking_tokens
+        if "thinkingConfig" in self.settings.extra_body.get("generationConfig", {}):
+            # Newer models have a level instead, and refuse both together.
+            thinking = None
         wanted = {
             "temperature": sampling.temperature,
             "topP": sampling.top_p,

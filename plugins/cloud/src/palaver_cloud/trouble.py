@@ -37,7 +37,7 @@ def from_json(parsed: Any) -> Trouble:
         parsed = parsed[0] if parsed else None
     if not isinstance(parsed, dict):
         return Trouble(_text(parsed))
-    inner = parsed.get("error")
+    inner = parsed if parsed.get("object") == "error" else parsed.get("error")
     if not isinstance(inner, dict):
         return Trouble(_text(inner or parsed.get("message") or parsed.get("detail")))
     details = inner.get("details")
