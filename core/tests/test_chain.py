@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from palaver.chain.backend import BackendType, Finish, GenerateRequest
+from palaver.chain.checks import OK, WAIT, Checker
 from palaver.chain.hedge import HedgeBudget
 from palaver.chain.runner import ChainRunner
 from palaver.chain.servers import Entry
 from palaver.chain.shared import Chain
 from palaver.config.models import Tier
 from palaver.errors import BackendOverloaded, BackendUnavailable, StreamBroken
+from palaver.hookcalls import HookCall
 from palaver.prompt.sections import Place, Prompt, Section
 from palaver.testing import UNIT_S
 from palaver.testing.scripted import Pause, ScriptedBackend, ScriptedSettings
@@ -57,6 +59,7 @@ async def speak(
     filters: Sequence[Any] = (),
     turn: Turn | None = None,
     hedges: HedgeBudget | None = None,
+    checks: Sequence[Callable[..., Checker]] = (),
     **limits: Any,
 ) -> Turn:
     """Run a chain of these backends and return its turn."""
@@ -84,7 +87,8 @@ async def speak(
 
     turn.prompt = PROMPT
     before = asyncio.all_tasks()
-    runner = ChainRunner(Chain(entries, hedges), turn, reply, make)
+    calls = [HookCall("palaver_check", "test", check, ("turn",)) for check in checks]
+    runner = ChainRunner(Chain(entries, hedges, checks=calls), turn, reply, make)
     try:
         await runner.run(names)
     finally:
@@ -292,6 +296,34 @@ async def test_sampling_is_the_personas_within_the_tier() -> None:
     assert request.sampling.max_tokens == 50
     assert request.sampling.stop == ("\n",)
     assert (request.seed, request.priority) == (7, 2)
+
+
+async def test_an_authored_line_that_breaks_off_is_not_asked_for_again() -> None:
+    """Whoever ends a line breaks off as well: the persona's last words end it, once."""
+    bug = ValueError("a bug, on purpose")
+    static = ScriptedBackend("static", ["Never ", bug])
+    turn = await speak(
+        ScriptedBackend("local", ["Come ", StreamBroken("local", "cut")]),
+        ScriptedBackend("fast", ["Wait ", StreamBroken("fast", "cut")]),
+        static,
+    )
+    assert turn.result.text == "Come… Wait… Never… Farewell."
+    assert len(static.calls) == 1
+
+
+async def test_what_is_held_back_of_a_broken_reply_is_never_shown() -> None:
+    """A backend that fails while its opening is held back hands over, and the trail says why."""
+    turn = make_turn(persona=make_persona(last_words="Farewell."))
+    await speak(
+        ScriptedBackend("local", ["As a", StreamBroken("local", "cut")]),
+        ScriptedBackend("fast", [BackendUnavailable("fast", "is down")]),
+        ScriptedBackend("static", "Hm."),
+        turn=turn,
+        checks=[lambda turn: lambda text, whole: OK if whole else WAIT],
+    )
+    assert turn.result.text == "Hm."
+    assert [attempt.reason for attempt in turn.result.trail] == ["cut", "is down", None]
+    assert trail(turn) == [("local", "failed"), ("fast", "failed"), ("static", "served")]
 
 
 @pytest.mark.parametrize("first", ["\n", "<feel joy>", "   "], ids=["line break", "tag", "space"])

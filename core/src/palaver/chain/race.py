@@ -120,7 +120,7 @@ class Race:
 
     def only_instants(self) -> None:
         """Ask no model any more."""
-        self._queue = deque(self._instants)
+        self._queue = deque(entry for entry in self._queue if entry.type.instant)
 
     def cancel(self) -> None:
         """Give all up because the turn was cancelled, and say so in the trail."""
@@ -204,7 +204,8 @@ class Race:
         for attempt in list(self._running):
             if self._heard() is not None:
                 return
-            if attempt.over and not attempt.opening.passed:
+            whole = attempt.over and attempt.error is None and attempt.cut is None
+            if whole and not attempt.opening.passed:
                 # What was held back may be all there is, and good enough.
                 await attempt.close()
             if attempt.opening.passed:
