@@ -90,3 +90,14 @@ def test_what_is_left_is_cancelled() -> None:
         assert ended == []
     assert ended == ["task"]
     assert loop.is_closed()
+
+
+def test_threads_take_no_time() -> None:
+    """However long a thread works, no timer ends meanwhile."""
+
+    async def main() -> float:
+        async with asyncio.timeout(1):
+            await asyncio.to_thread(time.sleep, 0.01)
+        return asyncio.get_running_loop().time()
+
+    assert run(main()) == 0

@@ -6,16 +6,17 @@
             assert loop.time() == 3600
 
 When nothing is ready to run, the loop's time jumps to the next timer. What a program does between
-two waits takes no time at all, so two runs of it are alike to the last step. Use it for programs
-without sockets, threads and processes: whoever waits for one of these while a timer runs sees that
-timer end at once.
+two waits takes no time at all, nor does what it does in threads (`asyncio.to_thread`), so two runs
+of it are alike to the last step. Use it for programs without sockets and processes: whoever waits
+for one of these while a timer runs sees that timer end at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -39,7 +40,8 @@ class _Selector(selectors.SelectSelector):
     loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        found = super().select(0)
+        # A thread of the loop's own tells it when it is done, by a socket.
+        found = super().select(None if self.loop.threads and timeout != 0 else 0)
         if not found and (timeout is None or timeout > 0):
             self.loop.skip(timeout)
         return found
@@ -49,10 +51,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop with a time of its own, which begins at 0; use it with `with`.
 
     At the end of the `with` block, everything that still runs is cancelled, and the loop is closed.
+
+    Attributes:
+        threads: How many calls are at work in threads; time stands still meanwhile.
     """
 
     def __init__(self) -> None:
         self._now = 0.0
+        self.threads = 0
         selector = _Selector()
         selector.loop = self
         super().__init__(selector)
@@ -60,6 +66,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the virtual time, in seconds."""
         return self._now
+
+    def run_in_executor(  # type: ignore[override]  # as the loop's own, but for `TypeVarTuple`
+        self, executor: Executor | None, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """Call a function in a thread; no time passes until it is done."""
+        future: asyncio.Future[T] = super().run_in_executor(executor, func, *args)
+        self.threads += 1
+        future.add_done_callback(self._thread_done)
+        return future
+
+    def _thread_done(self, _: asyncio.Future[Any]) -> None:
+        self.threads -= 1
 
     def skip(self, seconds: float | None) -> None:
         """Let time pass.
@@ -91,6 +109,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if left:
                 self.run_until_complete(asyncio.wait(left, timeout=GIVE_BACK_S))
             self.run_until_complete(self.shutdown_asyncgens())
+            self.threads += 1  # the one that waits for the others
+            self.run_until_complete(self.shutdown_default_executor())
         finally:
             self.close()
 
