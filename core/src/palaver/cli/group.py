@@ -34,6 +34,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "doctor": "Test every backend of a world for real.",
         "plugins": "List the plugins that are loaded.",
         "bench": "Measure how fast turns are.",
+        "cost": "Say what players would cost, or did today.",
     },
 }
 """The commands by section with their short help, so that `palaver --help` imports none of them;
