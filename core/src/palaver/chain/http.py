@@ -152,6 +152,11 @@ class Http:
         return data
 
     def _failed(self, url: str, err: Exception) -> BackendError:
+        if isinstance(err, aiohttp.ClientResponseError):
+            # It shows the request's headers, and so the key, wherever it is printed as a cause.
+            info = err.request_info
+            err.request_info = info._replace(headers={})  # type: ignore[arg-type]  # only printed
+            err.args = ()
         return from_exception(self._backend, url, err, self._connect_s, hint=self._hint)
 
 
