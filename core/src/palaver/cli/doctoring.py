@@ -30,6 +30,8 @@ MODELS_S = 10.0
 """Time to list models, in seconds."""
 START_S = 10.0
 """Time for a backend to get ready, in seconds."""
+MAX_MODELS = 12
+"""Models that are named; some providers have hundreds."""
 MAX_TOKENS = 40
 REPLY_CHARS = 2_000
 """After so many characters a backend has shown that it can speak."""
@@ -233,7 +235,9 @@ def _print(findings: Sequence[Finding], notes: Sequence[str], persona: str) -> N
     out.print(rows)
     out.print()
     for one in findings:
-        models = f"; serves {', '.join(one.models)}" if one.models else ""
+        models = f"; serves {', '.join(one.models[:MAX_MODELS])}" if one.models else ""
+        if len(one.models) > MAX_MODELS:
+            models += f" and {len(one.models) - MAX_MODELS} more"
         out.print(
             f"[bold]{safe(one.backend)}[/] [dim]{safe(one.health)}{safe(models)}[/]",
             soft_wrap=True,
