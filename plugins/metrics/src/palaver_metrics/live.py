@@ -121,7 +121,7 @@ def _servers(gateway: Gateway) -> Iterator[Metric]:
     )
     opened = _counter("server_breaker_opened", "How often a server was left alone.", *labels)
     for name, entry in gateway.backends.items():
-        for server in getattr(entry, "servers", ()):
+        for server in entry.servers:
             which = [name, server.name]
             active.add_metric(which, server.active)
             waiting.add_metric(which, server.waiting)
@@ -133,9 +133,7 @@ def _servers(gateway: Gateway) -> Iterator[Metric]:
 
 
 def _hedges(gateway: Gateway) -> Iterator[Metric]:
-    budget = getattr(gateway, "hedges", None)
-    if budget is None:
-        return
+    budget = gateway.hedges
     hedges = _counter(
         "hedges",
         "Second backends started beside a late one (spent), and those there was no budget for "
@@ -148,10 +146,6 @@ def _hedges(gateway: Gateway) -> Iterator[Metric]:
 
 
 def _cache(gateway: Gateway) -> Iterator[Metric]:
-    cache = getattr(gateway, "cache", None)
-    counts = getattr(cache, "counts", None)
-    if counts is None:
-        return
     lookups = _counter(
         "cache_lookups",
         "Turns that looked into the dialogue cache: hit, miss, or bypassed where the rule does "
@@ -162,7 +156,7 @@ def _cache(gateway: Gateway) -> Iterator[Metric]:
     kept = _counter(
         "cache_replies", "Replies that were stored in the cache, or renewed there.", "tier", "how"
     )
-    for tier, one in counts.items():
+    for tier, one in gateway.cache.counts.items():
         for result, count in (("hit", one.hits), ("miss", one.misses), ("bypass", one.bypassed)):
             lookups.add_metric([tier, result], count)
         kept.add_metric([tier, "stored"], one.stored)
@@ -172,10 +166,7 @@ def _cache(gateway: Gateway) -> Iterator[Metric]:
 
 
 def _spend(gateway: Gateway) -> Iterator[Metric]:
-    governor = getattr(gateway, "governor", None)
-    if governor is None:
-        return
-    today = governor.spent()
+    today = gateway.governor.spent()
     spent = _gauge("spend_today_usd", "What was spent since midnight UTC, in US dollars.", "tier")
     tiers = today.get("tier", {})
     spent.add_metric(["all"], sum(today.get("all", {}).values()))
@@ -194,9 +185,7 @@ def _spend(gateway: Gateway) -> Iterator[Metric]:
 
 
 def _quality(gateway: Gateway) -> Iterator[Metric]:
-    quality = getattr(gateway, "quality", None)
-    if quality is None:
-        return
+    quality = gateway.quality
     labels = ("signal", "scope", "name")
     recent = _gauge(
         "quality_recent",

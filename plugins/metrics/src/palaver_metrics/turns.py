@@ -85,12 +85,6 @@ class TurnMetrics:
             "backend",
             "tier",
         )
-        self._cache = counter(
-            "cache_turns",
-            "Turns of tiers that use the dialogue cache, by whether the reply came out of it.",
-            "tier",
-            "result",
-        )
         self._hedges = counter(
             "hedged_turns", "Turns in which two backends were at work at once.", "tier"
         )
@@ -107,8 +101,6 @@ class TurnMetrics:
         if result.ttft_ms is not None:
             at_hand(self._first_text, tier).observe(result.ttft_ms / 1000)
         at_hand(self._whole, tier).observe(result.total_ms / 1000)
-        if result.cached or turn.tier.cache is not None:
-            at_hand(self._cache, tier, "hit" if result.cached else "miss").inc()
         tokens = 0
         running_until = -1.0
         hedged = False
