@@ -77,11 +77,18 @@ def test_a_broken_file_is_told_at_the_prompt(start: Start, trusted: str) -> None
     chat.read_until("Hel")
     persona = Path(trusted) / "personas" / "vampire.md"
     text = persona.read_text()
-    persona.write_text(text.replace("lang: en", "lnag: en"))
+
+    def save(text: str) -> None:
+        # In one step, or the other process may look when half of it is there.
+        beside = persona.with_suffix(".new")
+        beside.write_text(text)
+        beside.replace(persona)
+
+    save(text.replace("lang: en", "lnag: en"))
     shown = chat.read_until("> Hel")
     assert "vampire.md:3:" in shown
     assert "did you mean `lang`?" in shown
-    persona.write_text(text)
+    save(text)
     chat.read_until("is live again", "Hel")
     chat.type("lo.\n")
     chat.read_until("Good evening, Player.", "> ")
