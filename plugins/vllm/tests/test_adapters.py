@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from palaver.chain.backend import Finish
+from palaver.chain.backend import BackendType, Finish
+from palaver.chain.servers import Entry
 from palaver.testing.fake_vllm import FakeVllm, Reply
 from palaver.testing.turns import make_request
 from palaver.world.manifest import AdapterManifest
 from palaver_vllm import adapters
 from palaver_vllm.adapters import Activity, Residency
 from palaver_vllm.backend import VllmBackend
+from palaver_vllm.config import VllmSettings
 
 Make = Callable[..., VllmBackend]
 Add = Callable[..., AdapterManifest]
@@ -272,16 +274,18 @@ async def test_does_not_wait_for_a_slot(make_backend: Make, add_manifest: Add) -
         assert (await ask(backend, "zombie@1")).adapter == "zombie@1"
 
 
-async def test_prefers_the_server_that_has_the_adapter(
-    fake_vllm: FakeVllm, make_backend: Make
-) -> None:
-    """With several servers the turn goes where the adapter is."""
+async def test_tells_which_server_has_the_adapter(fake_vllm: FakeVllm, make_backend: Make) -> None:
+    """With several servers the chain asks the one that could use the adapter at once."""
     async with FakeVllm(adapters={"vampire@1": "/vampire"}) as other:
         backend = make_backend(urls=[fake_vllm.url, other.url])
         await backend.start()
+        assert [replica.warm("vampire@1") for replica in backend.replicas] == [False, True]
+        assert all(replica.warm(None) for replica in backend.replicas)
+        entry = Entry(backend, BackendType("vllm", VllmSettings, lambda *_: backend))
         for _ in range(3):
-            assert (await ask(backend, "vampire@1")).adapter == "vampire@1"
-        assert len(other.asked) == 3
+            picked = entry.pick("vampire@1")
+            assert picked is not None
+            assert picked.name == other.url
 
 
 async def test_closing_stops_a_load(

@@ -18,7 +18,7 @@ from palaver.errors import (
 from palaver.testing.fake_vllm import HANG, FakeVllm, Reply
 from palaver.testing.fake_vllm_lab import free_port
 from palaver.testing.turns import make_request
-from palaver_vllm import backend as module
+from palaver_vllm import call
 from palaver_vllm.backend import VllmBackend
 
 Make = Callable[..., VllmBackend]
@@ -141,7 +141,7 @@ async def test_uses_a_connection_again(
     fake_vllm: FakeVllm, backend: VllmBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a whole reply the next turn needs no new connection."""
-    monkeypatch.setattr(module, "DRAIN_S", 20)
+    monkeypatch.setattr(call, "DRAIN_S", 20)
     for _ in range(3):
         await ask(backend)
     assert fake_vllm.connections == 1
@@ -157,46 +157,15 @@ async def test_closes_the_connection_of_a_reply_it_left(
     await asyncio.wait_for(fake_vllm.asked[0].aborted.wait(), 20)
 
 
-async def test_asks_the_next_server_where_one_is_away(
-    fake_vllm: FakeVllm, make_backend: Make, reports: list[str]
-) -> None:
-    """With several servers one that is away or overloaded costs no turn."""
-    async with FakeVllm() as full:
-        full.replies = [Reply(status=503)]
-        urls = [f"http://127.0.0.1:{free_port()}", full.url, fake_vllm.url]
-        backend = make_backend(urls=urls)
-        await backend.start()
-        for _ in range(6):
-            assert (await ask(backend))[0] == "Good evening."
-    assert len(reports) == 1
-    assert len(fake_vllm.asked) == 6
-
-
-async def test_takes_servers_in_turn(fake_vllm: FakeVllm, make_backend: Make) -> None:
-    """Servers that are equally idle are asked in turn, and busy ones last."""
+async def test_shows_each_server_to_the_chain(fake_vllm: FakeVllm, make_backend: Make) -> None:
+    """With several servers the chain chooses: each has its name and streams its own replies."""
     async with FakeVllm() as other:
         backend = make_backend(urls=[fake_vllm.url, other.url])
-        for _ in range(4):
-            await ask(backend)
-        assert (len(fake_vllm.asked), len(other.asked)) == (2, 2)
-        fake_vllm.replies = other.replies = [["Good", HANG], Reply()]
-        stream = backend.generate(make_request())
-        await anext(stream)
-        busy, idle = sorted([fake_vllm, other], key=lambda server: -server.running)
-        before = len(idle.asked)
-        idle.replies = [Reply()]
-        for _ in range(3):
-            await ask(backend)
-        assert len(idle.asked) == before + 3
-        await stream.aclose()
-        await busy.wait_running(0)
-
-
-async def test_all_servers_away_is_the_first_ones_error(make_backend: Make) -> None:
-    """When nobody answers the error tells where, and what to do."""
-    urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
-    with pytest.raises(BackendUnavailable, match="is the server running"):
-        await ask(make_backend(urls=urls))
+        await backend.start()
+        assert [replica.name for replica in backend.replicas] == [fake_vllm.url, other.url]
+        stream = backend.replicas[1].generate(make_request())
+        assert "".join([one async for one in stream if isinstance(one, str)]) == "Good evening."
+        assert (len(fake_vllm.asked), len(other.asked)) == (0, 1)
 
 
 async def test_finds_a_server_that_comes_later(make_backend: Make) -> None:

@@ -68,6 +68,8 @@ def flight_key(entry: Entry, request: GenerateRequest, retry: int) -> Hashable |
         return None
     return (
         entry.backend.name,
+        # Two NPCs side by side must not speak in chorus.
+        request.turn.npc.id,
         tuple(request.messages),
         request.sampling,
         request.adapter,

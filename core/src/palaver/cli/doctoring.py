@@ -21,7 +21,7 @@ from palaver.prompt.trim import budget_chars, trim
 from palaver.startup import prepare
 
 if TYPE_CHECKING:
-    from palaver.chain.servers import Entry
+    from palaver.chain.servers import Entry, Server
     from palaver.turn.model import Turn
 
 __all__ = ["Asked", "Finding", "examine"]
@@ -143,7 +143,10 @@ async def _examine(entry: Entry, turn: Turn, limit_s: float) -> Finding:
         health = await health_of(entry)
         finding.health = health.detail
         await _list_models(entry, finding)
-        await _generate(entry, turn, finding, limit_s)
+        for server in entry.servers:
+            await _generate(server, entry, turn, finding, limit_s)
+            if not finding.ok:
+                break
         if not health.ok and finding.ok:
             finding.ok = False
             finding.problem = health.detail
@@ -164,13 +167,18 @@ async def _list_models(entry: Entry, finding: Finding) -> None:
         finding.problem = f"lists no models: {_words(err)}"
 
 
-async def _generate(entry: Entry, turn: Turn, finding: Finding, limit_s: float) -> None:
+async def _generate(
+    server: Server, entry: Entry, turn: Turn, finding: Finding, limit_s: float
+) -> None:
+    """Ask one server of a backend; the finding tells of the last one that was asked."""
+    finding.ok, finding.reply, finding.first_token_ms = False, "", None
     loop = asyncio.get_running_loop()
+    several = f"{server.name}: " if len(entry.servers) > 1 else ""
     request = _request(entry, turn, loop.time() + limit_s)
     # Not the loop's own time, which stands still within one round of it.
     began = perf_counter()
     try:
-        async with asyncio.timeout(limit_s), aclosing(entry.backend.generate(request)) as stream:
+        async with asyncio.timeout(limit_s), aclosing(server.replica.generate(request)) as stream:
             async for piece in stream:
                 if isinstance(piece, Finish):
                     finding.model, finding.adapter = piece.model, piece.adapter
@@ -181,17 +189,16 @@ async def _generate(entry: Entry, turn: Turn, finding: Finding, limit_s: float) 
                 if len(finding.reply) > REPLY_CHARS:
                     break
     except TimeoutError as err:
-        finding.problem = (
-            err.reason if isinstance(err, BackendError) else f"not done within {limit_s:g} s"
-        )
+        problem = err.reason if isinstance(err, BackendError) else f"not done within {limit_s:g} s"
+        finding.problem = several + problem
         return
     except Exception as err:
-        finding.problem = _words(err)
+        finding.problem = several + _words(err)
         return
     finding.total_ms = (perf_counter() - began) * 1000
     finding.ok = bool(finding.reply.strip())
     if not finding.ok:
-        finding.problem = "answered nothing"
+        finding.problem = f"{several}answered nothing"
 
 
 def _request(entry: Entry, turn: Turn, deadline: float) -> GenerateRequest:

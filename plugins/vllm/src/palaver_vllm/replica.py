@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os.path
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from palaver.chain.backend import Finish, GenerateRequest
 from palaver.chain.http import Http
 from palaver.chain.readings import Reading
 from palaver.errors import BackendError, BackendRefused, BackendResponseError, ModelNotFound
@@ -47,6 +48,9 @@ class Plan:
         return self.adapter or self.base
 
 
+Speak = Callable[["Replica", GenerateRequest], AsyncGenerator[str | Finish, None]]
+
+
 class Replica:
     """One server of a backend.
 
@@ -56,14 +60,15 @@ class Replica:
         settings: Settings of the backend.
         http: Client to talk to it with.
         report: Tells whoever runs Palaver.
+        speak: Streams a reply of it.
 
     Attributes:
+        name: Its address.
         chat_url: Where chat completions are asked for.
         activity: What it is doing for us now.
         residency: Which adapters it has.
         known: Whether it has told what it serves since it was last lost.
         context_tokens: Its context window, once it is known.
-        resting_until: `loop.time()` until which others are asked first, because it was away.
     """
 
     def __init__(
@@ -73,13 +78,15 @@ class Replica:
         settings: VllmSettings,
         http: Http,
         report: Callable[[str], None],
+        speak: Speak,
     ) -> None:
         self._backend, self.url, self._settings, self._http = backend, url, settings, http
+        self._speak = speak
+        self.name = url
         self.chat_url = f"{url}/v1/chat/completions"
         self.activity = Activity()
         self.residency = Residency(settings.max_loras)
         self.context_tokens: int | None = None
-        self.resting_until = 0.0
         self.known = False
         self._base = settings.model or ""
         self._also_called: set[str] = set()
@@ -92,14 +99,17 @@ class Replica:
             report=lambda line: report(f"backend {backend} at {url}: {line}"),
         )
 
-    def lost(self, rest_s: float) -> None:
-        """Note that it is away; when it comes back it may have been started again.
+    def generate(self, request: GenerateRequest, /) -> AsyncGenerator[str | Finish, None]:
+        """Stream a reply; see `palaver.chain.backend.Replica`."""
+        return self._speak(self, request)
 
-        Args:
-            rest_s: How long others are asked first, in seconds.
-        """
+    def warm(self, adapter: str | None, /) -> bool:
+        """Return whether it could use an adapter at once."""
+        return adapter is None or self.residency.warm(adapter)
+
+    def lost(self) -> None:
+        """Note that it is away; when it comes back it may have been started again."""
         self.known = False
-        self.resting_until = asyncio.get_running_loop().time() + rest_s
 
     async def ask(self) -> None:
         """Ask what it serves, unless that is known; turns that ask together ask once.
