@@ -57,6 +57,7 @@ async def test_info(http: aiohttp.ClientSession) -> None:
     assert info["personas"] == {"vampire": "Vlad", "zombie": "Brains"}
     assert info["backends"] == {"local": {"type": "scripted"}}
     assert info["tiers"]["elite"] == ["local"]
+    assert info["cache"]["tiers"]["grunt"]["hit_rate"] is None
 
 
 async def test_a_turn_as_json(http: aiohttp.ClientSession) -> None:

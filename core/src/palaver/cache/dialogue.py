@@ -101,6 +101,10 @@ class DialogueCache:
             await renewer.close()
         await self._shared.close()
 
+    async def flush(self) -> None:
+        """Wait until what was kept is in the shared store, if there is one that answers."""
+        await self._shared.flush()
+
     async def lookup(self, turn: Turn) -> Variant | None:
         """Return the reply to a turn, or None if a model has to be asked.
 

@@ -45,6 +45,8 @@ class SharedShelves:
         self._closed_until = 0.0
         self._writes: OrderedDict[str, Change | None] = OrderedDict()
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -90,6 +92,10 @@ class SharedShelves:
         for key in keys:
             self._put(key, None)
 
+    async def flush(self) -> None:
+        """Wait until everything is written, or left out."""
+        await self._idle.wait()
+
     def _put(self, key: str, change: Change | None) -> None:
         if not self.used:
             return
@@ -97,6 +103,7 @@ class SharedShelves:
         self._writes[key] = change
         if len(self._writes) > MAX_WRITES:
             self._writes.popitem(last=False)
+        self._idle.clear()
         self._wake.set()
 
     async def _run(self) -> None:
@@ -104,6 +111,7 @@ class SharedShelves:
         while True:
             if not self._writes:
                 self._wake.clear()
+                self._idle.set()
                 await self._wake.wait()
             key, change = self._writes.popitem(last=False)
             if loop.time() < self._closed_until:

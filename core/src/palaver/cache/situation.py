@@ -147,6 +147,11 @@ def _values(name: str, turn: Turn, band: float) -> Iterator[Any]:
         yield turn.lang
     elif name == "before":
         yield _reply_before(turn)
+    elif name == "declared":
+        # All that its template can depend on, so that a rule that names nothing is still right.
+        for part, known in turn.persona.declared.items():
+            facts = turn.variables[part]
+            yield [[fact, _banded(facts.get(fact), band)] for fact in known]
     else:
         holder, _, rest = name.partition(".")
         parts = {"npc": "facts"}.get(holder, holder)
@@ -160,7 +165,12 @@ def _values(name: str, turn: Turn, band: float) -> Iterator[Any]:
 def _banded(value: Any, band: float) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    return math.floor(value / band) if math.isfinite(value) else str(value)
+    if not math.isfinite(value):
+        return str(value)
+    if abs(value) <= band / 2:
+        # Hunger from 0 to 10 and friendship from -100 to 100 are told apart with one setting.
+        return math.floor(value)
+    return f"band {math.floor(value / band)}"
 
 
 def _own(turn: Turn) -> Iterator[str]:

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from palaver.config.tiers import default_tiers
 from palaver.errors import PalaverError
 
 __all__ = ["ServerProcess"]
@@ -37,7 +38,9 @@ class ServerProcess:
 
     def __init__(self, world: str | None, settings: Mapping[str, Any]) -> None:
         self._arguments = [world] if world is not None else []
-        alone = {"server.host": "127.0.0.1", "server.tokens": []}
+        alone: dict[str, Any] = {"server.host": "127.0.0.1", "server.tokens": []}
+        # What is measured is how models are relayed, not how little is asked of them.
+        alone |= {f"tiers.{name}.cache": False for name in default_tiers()}
         for key, value in {**alone, **settings}.items():
             # What JSON and TOML write alike: texts, numbers, lists.
             self._arguments += ["--set", f"{key}={json.dumps(value)}"]

@@ -25,13 +25,14 @@ class CacheRule(_Settings):
     """`[tiers.NAME.cache]`: which replies may be said again, and to whom."""
 
     facts: list[str] = Field(
-        default=["intent", "mood", "relationship", "zone", "lang", "quest"],
+        default=["intent", "mood", "zone", "lang", "relationship", "quest", "declared"],
         max_length=32,
         description="What has to be the same. `intent`, `mood`, `zone`, `lang`, `utterance` "
         "(what was said, without case and punctuation) and `before` (what the NPC said last) are "
-        "the turn's own; any other name is a fact of the NPC, the player and the game, or of one "
-        "of them: `npc.NAME`, `player.NAME`, `game.NAME`, `context.NAME`. A number counts by its "
-        "band; see `band`.",
+        "the turn's own; `declared` stands for all facts that the persona declares, which is all "
+        "its template can use; any other name is a fact of the NPC, the player and the game, or "
+        "of one of them: `npc.NAME`, `player.NAME`, `game.NAME`, `context.NAME`. A number counts "
+        "by its band; see `band`.",
     )
     exact: list[str] = Field(
         default=["other", "question", "quest", "trade"],
@@ -40,7 +41,10 @@ class CacheRule(_Settings):
         "intent `other`.",
     )
     band: float = Field(
-        default=25, gt=0, description="Width of the bands of numbers, such as a relationship's."
+        default=25,
+        gt=0,
+        description="Width of the bands of numbers, such as a relationship's. Up to half of it, "
+        "above or below 0, a number counts as it is, without what follows the point.",
     )
     variants: int = Field(
         default=4,
@@ -155,6 +159,8 @@ def default_tiers() -> dict[str, dict[str, Any]]:
             "max_tokens": 48,
             "memory": 2,
             "rank": 0,
+            # Barks: players meet hundreds of them, and none has much to say.
+            "cache": {"variants": 4},
         },
         "elite": {
             "chain": ["local", "fast", "premium", "static"],
@@ -162,6 +168,8 @@ def default_tiers() -> dict[str, dict[str, Any]]:
             "first_token_ms": {"local": 350, "fast": 900, "premium": 1_200},
             "max_tokens": 120,
             "memory": 6,
+            # Greetings and threats by situation; a question has to be the same question.
+            "cache": {"variants": 3},
         },
         "boss": {
             "chain": ["local", "fast", "premium", "static"],
@@ -171,6 +179,14 @@ def default_tiers() -> dict[str, dict[str, Any]]:
             "memory": 12,
             "rank": 2,
             "first_meeting": "story",
+            # Only a talk that went the same way: what was said now, and what the boss said before.
+            "cache": {
+                "facts": [
+                    *("intent", "mood", "zone", "lang", "relationship", "quest", "declared"),
+                    *("utterance", "before"),
+                ],
+                "variants": 2,
+            },
         },
         "story": {
             "chain": ["premium", "fast", "local", "static"],
@@ -180,5 +196,6 @@ def default_tiers() -> dict[str, dict[str, Any]]:
             "max_tokens": 400,
             "memory": 20,
             "rank": 3,
+            # No cache: what a story's character says is theirs to that player alone.
         },
     }

@@ -96,8 +96,28 @@ class HttpRoutes:
                     name: {"type": entry.type.name} for name, entry in gateway.backends.items()
                 },
                 "sessions": len(self._hub),
+                "cache": self._cache(),
             }
         )
+
+    def _cache(self) -> dict[str, Any]:
+        cache = self._gateway.cache
+        return {
+            "situations": cache.situations,
+            "bytes": cache.size_bytes,
+            "tiers": {
+                name: {
+                    "hits": one.hits,
+                    "misses": one.misses,
+                    "bypassed": one.bypassed,
+                    "stored": one.stored,
+                    "renewed": one.renewed,
+                    "refused": dict(one.refused),
+                    "hit_rate": one.hit_rate,
+                }
+                for name, one in cache.counts.items()
+            },
+        }
 
     async def turns(self, request: web.Request) -> web.StreamResponse:
         """Run one turn; answers `turn.done`, or with `text/event-stream` all messages."""
