@@ -16,6 +16,7 @@ MEMBERS = (
     "palaver-cloud",
     "palaver-luanti",
     "palaver-prompts",
+    "palaver-redis",
     "palaver-static",
     "palaver-vllm",
     "palaver-metrics",
