@@ -195,3 +195,36 @@ def test_problems_read_as_file_line_message(check: Check) -> None:
     """A problem as text is what an editor can jump to."""
     (problem,) = check(body=BODY + "Lost.")
     assert str(problem).startswith(f"{problem.file}:10: this text is in no block")
+
+
+def test_a_type_says_what_does_not_go_together(check: Check) -> None:
+    """A type sees all its backends whose settings are right, and its words are warnings."""
+
+    def look(backends: Any) -> Any:
+        models = {name: settings.model for name, settings in backends.items()}
+        yield f"{models} share a server; give each its own"
+
+    kind = BackendType("model", ModelSettings, no_backend, check=look)
+    toml = (
+        '[backends.a]\ntype = "model"\nmodel = "x"\n[backends.b]\ntype = "model"\nmodel = "y"\n'
+        '[backends.c]\ntype = "model"\nmodle = "z"\n'
+    )
+    found = check(toml=toml, types={**TYPES, "model": kind})
+    (warning,) = [one for one in found if "share a server" in one.message]
+    assert warning.message == "{'a': 'x', 'b': 'y'} share a server; give each its own"
+    assert (warning.severity, warning.file.name) == ("warning", "palaver.toml")
+    assert not any("share a server" in one.message for one in check(types={"model": kind}))
+
+
+def test_a_type_that_cannot_say_it_hides_nothing(check: Check) -> None:
+    """A plugin's bug in looking at its backends is told, and so is everything else."""
+
+    def look(backends: Any) -> Any:
+        raise LookupError("oops")
+
+    kind = BackendType("model", ModelSettings, no_backend, check=look)
+    found = check(
+        toml='[backends.a]\ntype = "model"\n', types={**TYPES, "model": kind}, head="x: 1"
+    )
+    assert any("'model' failed to look" in one.message and "oops" in one.message for one in found)
+    assert any(one.severity == "error" for one in found)

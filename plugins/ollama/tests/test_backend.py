@@ -136,7 +136,8 @@ async def test_thoughts_are_not_spoken(fake_ollama: FakeOllama, make_backend: Ma
     backend = make_backend(url=fake_ollama.url, think=True)
     fake_ollama.replies = [Reply(steps=[Think("He"), Think(" lies."), "Nev", "er."])]
     assert (await ask(backend))[0] == "Never."
-    assert fake_ollama.asked[0].body["think"] is True
+    body = fake_ollama.asked[0].body
+    assert (body["think"], body["options"]["num_predict"]) == (True, 1024 + 24)
     fake_ollama.replies = [["<think>", "He lies.", "</think>", "\n\nNever."]]
     assert (await ask(backend))[0] == "Never."
 
@@ -285,6 +286,8 @@ async def test_what_goes_wrong_is_told(
     fake_ollama.replies = [*[reply] * times, Reply()]
     with pytest.raises(error, match=words):
         await ask(backend)
+    if isinstance(reply, list):
+        assert not backend.replicas[0].warm(None), "what broke in the middle may have lost it"
     assert (await ask(backend))[0] == "Good evening."
 
 

@@ -87,7 +87,8 @@ class OllamaSettings(BackendSettings):
     think: bool | Literal["low", "medium", "high"] | None = Field(
         default=False,
         description="Whether a model that can think does so before it speaks. What it thinks is "
-        "never spoken. Some cannot be stopped and take `low`; None sends nothing.",
+        "never spoken, and gets 1,024 tokens besides the reply's. Some cannot be stopped and take "
+        "`low`; None sends nothing.",
     )
     options: dict[str, Any] = Field(
         default={},

@@ -188,6 +188,10 @@ class Server:
         except (BackendUnavailable, StreamBroken):
             self.lost()
             raise
+        except BackendResponseError:
+            # Such as "llama runner process has terminated".
+            self.loader.forget()
+            raise
         finally:
             self.active -= 1
 

@@ -32,6 +32,8 @@ __all__ = [
 
 encode = msgspec.json.encode
 
+THINK_TOKENS = 1_024
+"""Room for thoughts, which `num_predict` counts too: a reply would end before it began."""
 _EMBEDS = ("bert", "nomic-bert")
 _NUM_CTX = re.compile(r"^num_ctx\s+(\d+)\s*$", re.MULTILINE)
 
@@ -180,7 +182,8 @@ def chat_body(request: GenerateRequest, settings: OllamaSettings, model: str) ->
     if sampling.top_p is not None:
         options["top_p"] = sampling.top_p
     if sampling.max_tokens is not None:
-        options["num_predict"] = sampling.max_tokens
+        room = THINK_TOKENS if settings.think else 0
+        options["num_predict"] = sampling.max_tokens + room
     if sampling.stop:
         options["stop"] = sampling.stop
     if request.seed is not None:
