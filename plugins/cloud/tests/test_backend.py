@@ -24,6 +24,8 @@ from palaver.testing.fake_vllm_lab import free_port
 from palaver.testing.turns import make_request
 from palaver_cloud import call, palaver_register_backends
 from palaver_cloud.backend import PROVIDERS, CloudBackend
+from palaver_cloud.gemini_stream import GeminiReader
+from palaver_cloud.sse import Reader
 
 Make = Callable[..., CloudBackend]
 each_provider = pytest.mark.parametrize("provider", PROVIDERS)
@@ -286,7 +288,8 @@ async def test_nobody_waits_for_the_count(
     make_backend: Make, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that hangs after its finish reason has given a whole reply."""
-    monkeypatch.setattr(call, "END_S", 0.05)
+    monkeypatch.setattr(Reader, "end_s", 0.05)
+    monkeypatch.setattr(GeminiReader, "end_s", 0.05)
     async with FakeCloud(provider) as server:
         words = server.words("base")
         finish = words.last("stop").encode()
@@ -294,6 +297,22 @@ async def test_nobody_waits_for_the_count(
         said, ended = await ask(make_backend(provider, url=server.url))
         await asyncio.wait_for(server.asked[0].aborted.wait(), 20)
     assert (said, ended.reason) == ("Good evening.", "stop")
+
+
+@each_provider
+async def test_cancelling_before_the_headers_closes_the_socket(
+    make_backend: Make, provider: str
+) -> None:
+    """A provider that has not even begun to answer is left at once, too."""
+    async with FakeCloud(provider) as server:
+        server.replies = [Reply(before_headers=HANG)]
+        task = asyncio.create_task(ask(make_backend(provider, url=server.url)))
+        async with asyncio.timeout(20):
+            await server.until(lambda: server.running == 1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await server.asked[0].aborted.wait()
 
 
 @each_provider
@@ -321,6 +340,30 @@ async def test_thinking_that_used_everything_up_is_told(make_backend: Make, prov
         server.replies = [Reply(steps=[Thought("Hm.")], finish="length")]
         with pytest.raises(BackendResponseError, match="thinking_tokens"):
             await ask(make_backend(provider, url=server.url))
+
+
+@each_provider
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        pytest.param(["One", " line.", "\nAnother", " one.", HANG], "One line.", id="new line"),
+        pytest.param(["\n\nOne", " line.\n", HANG], "\n\nOne line.", id="after its first word"),
+        pytest.param(["One", " line. An", "na", ": Hm.", HANG], "One line. ", id="in pieces"),
+        pytest.param(["One Ann", "ette. An"], "One Annette. An", id="almost"),
+    ],
+)
+async def test_stop_strings_hold_where_the_model_takes_none(
+    make_backend: Make, provider: str, steps: list[Any], said: str
+) -> None:
+    """A reply ends at its stop strings, told or not, and the rest is not generated."""
+    async with FakeCloud(provider) as server:
+        server.replies = [steps]
+        omit = ["stop", "stop_sequences", "stopSequences"]
+        backend = make_backend(provider, url=server.url, omit=omit)
+        text, finish = await ask(backend, sampling=Sampling(stop=("\n", "Anna:")))
+        if HANG in steps:
+            await asyncio.wait_for(server.asked[0].aborted.wait(), 20)
+    assert (text, finish.reason) == (said, "stop")
 
 
 # --- what a model does not take ------------------------------------------------------------------

@@ -159,6 +159,8 @@ class FakeCloud:
             await self._notify()
             if reply.before_headers is CUT:
                 return cut(request)
+            if reply.before_headers is HANG:
+                await asyncio.Event().wait()
             return await self._stream(request, asked, reply, words)
         except (asyncio.CancelledError, ConnectionResetError):
             asked.aborted.set()

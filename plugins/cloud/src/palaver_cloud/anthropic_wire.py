@@ -84,7 +84,12 @@ class Anthropic(Provider):
             body["system"] = system
         if request.schema is not None:
             body["output_config"] = {"format": {"type": "json_schema", "schema": request.schema}}
-        return Asked(encode(merged(self.settings.extra_body, body)), frozenset(can_omit))
+        sent = stops if "stop_sequences" in can_omit else []
+        return Asked(
+            encode(merged(self.settings.extra_body, body)),
+            frozenset(can_omit),
+            tuple(stop for stop in sampling.stop if stop not in sent),
+        )
 
     def reader(self) -> AnthropicReader:
         """Return a reader for one stream."""

@@ -14,12 +14,10 @@ from palaver.errors import BackendError, BackendTimeout
 from palaver_cloud.failures import Failures, refused_field
 from palaver_cloud.provider import Provider
 from palaver_cloud.sse import Usage
+from palaver_cloud.stops import Stops
 
 __all__ = ["Call"]
 
-END_S = 1.0
-"""Time for what follows the last word (usage, the stream's end), in seconds: the reply is whole
-then, and nobody should wait long for a count."""
 DRAIN_S = 0.05
 """Time for the last bytes after the end, so that the connection can be used again, in seconds."""
 MAX_REFUSED = 4
@@ -55,6 +53,7 @@ class Call:
         self._alarm: asyncio.TimerHandle | None = None
         self._expired = False
         self._reader = provider.reader()
+        self._stops = Stops(())
 
     async def stream(self) -> AsyncGenerator[str | Finish, None]:
         """Yield the reply's pieces and how it ended.
@@ -69,20 +68,27 @@ class Call:
             response = self._response = await self._open()
             if self._request.deadline is not None:
                 self._alarm = self._loop.call_at(self._request.deadline, self._expire)
-            read, feed = response.content.readany, reader.feed
+            read, feed, stops = response.content.readany, reader.feed, self._stops
             while not reader.over:
                 try:
                     data = await read() if reader.finish is None else await self._read_end(response)
                 except (aiohttp.ClientError, OSError) as err:
                     raise self._broken(err) from err
                 text = feed(data) if data else reader.end()
+                if stops:
+                    text = stops.feed(text)
+                    if not data or reader.over:
+                        text += stops.end()
                 if text:
                     said_anything = True
                     yield text
-                if not data:
+                if not data or stops.found:
                     break
             if self._expired and reader.finish is None:
                 raise self._timeout()
+            if stops.found and reader.trouble is None:
+                # What follows is not wanted, so there is no count of it either.
+                reader.finish = "stop"
             error = self._failures.from_reader(reader, said_anything=said_anything)
             if error is not None:
                 raise error
@@ -101,6 +107,7 @@ class Call:
             )
             try:
                 if response.status == 200 and response.content_type == "text/event-stream":
+                    self._stops = Stops(asked.stops)
                     return response
                 answer = await self._http.read(response, deadline)
             except BaseException:
@@ -127,7 +134,7 @@ class Call:
     async def _read_end(self, response: aiohttp.ClientResponse) -> bytes:
         """Read what follows the finish reason; nothing, if it does not come soon."""
         try:
-            async with asyncio.timeout(END_S):
+            async with asyncio.timeout(self._reader.end_s):
                 return await response.content.readany()
         except TimeoutError:
             return b""

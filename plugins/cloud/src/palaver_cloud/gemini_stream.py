@@ -76,6 +76,8 @@ class GeminiReader(Reader):
     """Reads one stream of chunks."""
 
     __slots__ = ("_told",)
+    # Old models say STOP in every chunk, so it is no sign that nothing follows.
+    end_s = 10.0
 
     def __init__(self) -> None:
         super().__init__()

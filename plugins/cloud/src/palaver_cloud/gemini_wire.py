@@ -83,7 +83,11 @@ class Gemini(Provider):
             body["systemInstruction"] = {"parts": [{"text": system}]}
         if config:
             body["generationConfig"] = config
-        return Asked(encode(merged(self.settings.extra_body, body)), frozenset(can_omit))
+        return Asked(
+            encode(merged(self.settings.extra_body, body)),
+            frozenset(can_omit),
+            sampling.stop[MAX_STOPS:] if "stopSequences" in can_omit else sampling.stop,
+        )
 
     def reader(self) -> GeminiReader:
         """Return a reader for one stream."""

@@ -15,6 +15,9 @@ from palaver_cloud.wire import Asked, encode, merged, spoken
 
 __all__ = ["OpenAI"]
 
+MAX_STOPS = 4
+"""More stop strings are refused."""
+
 
 class _Card(msgspec.Struct):
     """A model; OpenAI says only `id`, others say how much it reads."""
@@ -61,7 +64,7 @@ class OpenAI(Provider):
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             self._limit_field(omit): self.longest(request),
-            "stop": sampling.stop or None,
+            "stop": sampling.stop[:MAX_STOPS] or None,
             "seed": request.seed,
             "stream_options": {"include_usage": True},
         }
@@ -83,7 +86,11 @@ class OpenAI(Provider):
                     "strict": _is_strict(request.schema),
                 },
             }
-        return Asked(encode(merged(self.settings.extra_body, body)), frozenset(can_omit))
+        return Asked(
+            encode(merged(self.settings.extra_body, body)),
+            frozenset(can_omit),
+            sampling.stop[MAX_STOPS:] if "stop" in can_omit else sampling.stop,
+        )
 
     def reader(self) -> OpenAIReader:
         """Return a reader for one stream."""

@@ -6,7 +6,7 @@ one call for each read from the socket, plain calls for each event, and no task 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -58,6 +58,8 @@ class Reader:
     """Turns the bytes of one stream into text; each provider has its own `take`.
 
     Attributes:
+        end_s: Time for what follows the finish reason (usage, the stream's end), in seconds: the
+            reply is whole then, and nobody should wait long for a count.
         over: Whether nothing more is to be read: the end, an error or garbage was there.
         done: Whether the stream's own end was there.
         finish: How the reply ended, or None as long as it has not.
@@ -81,6 +83,7 @@ class Reader:
         "usage",
         "why",
     )
+    end_s: ClassVar[float] = 1.0
 
     def __init__(self) -> None:
         self._tail = b""

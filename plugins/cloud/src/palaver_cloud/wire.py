@@ -32,10 +32,12 @@ class Asked:
     Attributes:
         body: Its JSON.
         fields: Those of its fields that can be left out.
+        stops: Stop strings that are not in it.
     """
 
     body: bytes
     fields: frozenset[str]
+    stops: tuple[str, ...] = ()
 
 
 def spoken(request: GenerateRequest) -> list[Message]:
