@@ -22,8 +22,8 @@ from pydantic import ValidationError
 
 from palaver.background import Background
 from palaver.cache import DialogueCache
-from palaver.chain.servers import Entry
 from palaver.chain.backend import Backend, BackendType
+from palaver.chain.servers import Entry
 from palaver.errors import ProtocolError
 from palaver.game import Game, Place, unknown_npc
 from palaver.hookcalls import CORE, HookCall, resolve
@@ -51,6 +51,8 @@ __all__ = ["Gateway", "Parts"]
 
 log = logging.getLogger("palaver.gateway")
 
+STALE = ("ambient", "background")
+"""Turns that are of no use when they come late: a bark about something that is over."""
 BACKEND_START_S = 10.0
 """Time for a backend or bridge to get ready, in seconds; afterwards it is used as it is."""
 
@@ -299,6 +301,10 @@ class Gateway:
                 waited_ms = (time.perf_counter() - turn.accepted_at) * 1000
                 turn.waited_ms = waited_ms
                 turn.note(f"waited {waited_ms:.0f} ms for the turns before it")
+                if turn.priority in STALE and waited_ms > self.settings.limits.stale_ms:
+                    turn.note("nobody wants it any more: see limits.stale_ms")
+                    arrived = False
+                    return
             begun = asyncio.get_running_loop().time()
             await self._pipeline.run(turn, game, sink, begun=begun)
         finally:

@@ -385,3 +385,24 @@ def test_a_condition_that_did_too_much_is_retired(
     assert not good.retired
     assert len(reports) == 1
     assert bomb(turn.variables) is False
+
+
+def test_fillers_answer_nothing_else(make_backend: Callable[..., StaticBackend]) -> None:
+    """A filler is only said while a model works, and no other line stands in for it."""
+    world = world_of(line("hm", "filler"), line("hello"))
+    backend = make_backend()
+    turn = turn_in(world)
+    assert backend.pick(turn, purpose="filler").id == "hm"
+    assert [backend.pick(turn).id for _ in range(3)] == ["hello"] * 3
+    with pytest.raises(BackendRefused, match="no line of the intent `filler`"):
+        backend.pick(turn_in(world_of(line("hello"))), purpose="filler")
+
+
+def test_a_closing_line_ends_what_broke_off(make_backend: Callable[..., StaticBackend]) -> None:
+    """A line that broke off is ended by a closing one, and by an answer for want of it."""
+    backend = make_backend()
+    assert (
+        backend.pick(turn_in(world_of(line("bye", "closing"), line("x"))), purpose="closing").id
+        == "bye"
+    )
+    assert backend.pick(turn_in(world_of(line("x"))), purpose="closing").id == "x"

@@ -160,7 +160,7 @@ class Limits(_Settings):
     stale_ms: Milliseconds = Field(
         default=5_000,
         description="An `ambient` or `background` turn that waited longer than this for its place "
-        "is cancelled: nobody wants a bark about something that is over.",
+        "is cancelled, in milliseconds: nobody wants a bark about something that is over.",
     )
 
 

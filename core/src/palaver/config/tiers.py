@@ -192,6 +192,7 @@ def default_tiers() -> dict[str, dict[str, Any]]:
             "chain": ["premium", "fast", "local", "static"],
             "first_text_ms": 5_000,
             "first_token_ms": {"premium": 3_000, "fast": 1_200, "local": 600},
+            "filler_ms": 1_200,
             "total_ms": 30_000,
             "max_tokens": 400,
             "memory": 20,

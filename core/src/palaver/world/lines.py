@@ -18,7 +18,7 @@ from palaver.hints import did_you_mean, listed
 from palaver.prompt.library import read_text
 from palaver.world.conditions import compile_condition
 
-__all__ = ["COLUMNS", "INTENTS", "Line", "read_lines"]
+__all__ = ["COLUMNS", "INTENTS", "PURPOSES", "Line", "read_lines"]
 
 MAX_LINES_BYTES = 2_000_000
 """Largest file of lines, in bytes."""
@@ -44,6 +44,8 @@ INTENTS = (
     "silence",
 )
 """What a player's utterance can be; a line may also say `any`, a turn also `other`."""
+PURPOSES = ("filler", "closing")
+"""Lines that answer nothing: they fill the wait for a slow model, or end one that broke off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Line:
     Attributes:
         id: Unique in its file.
         text: What is said.
-        intent: The utterance it answers, one of `INTENTS`, or `any`.
+        intent: The utterance it answers, one of `INTENTS`, or `any`; or one of `PURPOSES`.
         mood: The NPC's mood it fits, or empty for every mood.
         when: Condition on facts that must hold, or None.
         lang: Its language, a BCP 47 tag.
@@ -186,8 +188,9 @@ class _Reader:
         if _CONTROL.search(text):
             raise self._wrong(number, "has a control character in it; type the text again")
         intent = cells.get("intent", "") or "any"
-        if intent not in (*INTENTS, "any"):
-            hint = did_you_mean(intent, (*INTENTS, "any"), otherwise="it is one of")
+        known = (*INTENTS, *PURPOSES, "any")
+        if intent not in known:
+            hint = did_you_mean(intent, known, otherwise="it is one of")
             raise self._wrong(number, f"there is no intent {intent!r}{hint}")
         lang = cells.get("lang", "") or "en"
         if not _LANG.match(lang):

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from palaver.chain.backend import BackendContext, Finish, GenerateRequest, Health, ModelInfo
+from palaver.chain.backend import (
+    BackendContext,
+    Finish,
+    GenerateRequest,
+    Health,
+    ModelInfo,
+    Purpose,
+)
 from palaver.errors import BackendRefused
 from palaver.prompt.bounds import Budget
 from palaver.turn.model import Turn
@@ -75,15 +82,17 @@ class StaticBackend:
             raise BackendRefused(self.name, "authored lines cannot follow a schema")
         turn = request.turn
         seed = request.seed if request.seed is not None else turn.seed
-        yield self.pick(turn, seed).text
+        yield self.pick(turn, seed, request.purpose).text
         yield Finish()
 
-    def pick(self, turn: Turn, seed: int | None = None) -> Line:
+    def pick(self, turn: Turn, seed: int | None = None, purpose: Purpose = "reply") -> Line:
         """Choose the line that answers a turn, and remember that it was said.
 
         Args:
             turn: The turn.
             seed: Makes the choice repeatable, given the same lines said before; or None.
+            purpose: `filler` takes lines of that intent only; `closing` likewise, and an answer
+                where there are none.
 
         Raises:
             BackendRefused: There is none.
@@ -100,17 +109,26 @@ class StaticBackend:
         dice = self._random if seed is None else random.Random(seed)
         intent = turn.intent or "other"
         pick = _Pick()
-        for pool in index.pools(turn.lang, turn.persona.front.lang, intent):
+        for pool in self._pools(index, turn, intent, purpose):
             line = self._choose(pool, turn, used, dice, pick)
             if line is not None:
                 self._count += 1
                 used[line.id] = self._count
                 return line
+        if purpose == "filler":
+            raise BackendRefused(self.name, f"lines/{name}.csv has no line of the intent `filler`")
         raise BackendRefused(
             self.name,
             f"no line of lines/{name}.csv may be said now (intent {intent}, lang {turn.lang}): "
             "add one with the intent `any` and without `when` and `mood`",
         )
+
+    def _pools(self, index: LineIndex, turn: Turn, intent: str, purpose: Purpose) -> Iterator[Pool]:
+        langs = turn.lang, turn.persona.front.lang
+        if purpose != "reply":
+            yield from index.pools(*langs, purpose)
+        if purpose != "filler":
+            yield from index.pools(*langs, intent)
 
     def _choose(
         self, pool: Pool, turn: Turn, used: Used, dice: random.Random, pick: _Pick

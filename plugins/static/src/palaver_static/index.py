@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from palaver.turn.language import normal_lang
 from palaver.turn.tags import without_tags
-from palaver.world.lines import Line
+from palaver.world.lines import PURPOSES, Line
 
 __all__ = ["LineIndex", "Pool"]
 
@@ -83,6 +83,11 @@ class LineIndex:
         pools: list[Pool] = []
         for wish in dict.fromkeys((lang, persona_lang, "en")):
             family = self._family(wish)
+            if intent in PURPOSES:
+                # These answer nothing: no other line can stand in for them.
+                if fitting := self._first(family, intent):
+                    pools.append(Pool(fitting, ()))
+                continue
             fitting = self._first(family, intent)
             anything = self._first(family, "any")
             if fitting or anything:
