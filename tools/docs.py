@@ -32,7 +32,8 @@ VARIABLES = {
     "value is written as in TOML, or is text.",
     "PALAVER_PLUGINS": "The only packages to load, by their names, with commas between them.",
     "PALAVER_TRACE_HOOKS=1": "Logs every call of a hook.",
-    "PALAVER_TOKEN": "The token with which `palaver chat --url` and `palaver bench --url` connect.",
+    "PALAVER_TOKEN": "The token with which `palaver chat --url`, `palaver bench --url` and "
+    "`palaver explain` connect.",
     "PALAVER_DATA_DIR": "Folder for what the server writes, instead of `data` in the world.",
     "PALAVER_CONFIG_DIR": "Folder of the list of trusted worlds, and of notes about worlds.",
     "PALAVER_METRICS_TOKEN": "The token with which Prometheus reads `/metrics`.",

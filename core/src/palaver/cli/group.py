@@ -32,6 +32,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "Look": {
         "doctor": "Test every backend of a world for real.",
+        "explain": "Show who answered a turn, when and why.",
         "plugins": "List the plugins that are loaded.",
         "bench": "Measure how fast turns are.",
         "cost": "Say what players would cost, or did today.",

@@ -37,6 +37,7 @@ __all__ = ["command"]
 @click.option("--lang", metavar="LANG", help="Language of the replies, such as fr.")
 @click.option("--tier", metavar="TIER", help="Policy to use instead of the persona's.")
 @click.option("--trail/--no-trail", default=True, help="Show who answered and how fast.")
+@click.option("--explain", is_flag=True, help="Show that on a timeline after each reply.")
 @click.option(
     "--fresh", is_flag=True, help="The NPC remembers nothing of earlier chats, nor this one later."
 )
@@ -58,6 +59,7 @@ def command(
     lang: str | None,
     tier: str | None,
     trail: bool,
+    explain: bool,
     fresh: bool,
     url: str | None,
     game: str | None,
@@ -73,6 +75,8 @@ def command(
         raise click.UsageError("Give either --say or --cue.")
     if (say is not None or cue is not None) and npc is None:
         raise click.UsageError("--say and --cue need --npc: who is to answer?")
+    if as_json and explain:
+        raise click.UsageError("Give either --json or --explain.")
     if as_json and say is None and cue is None:
         raise click.UsageError("--json needs --say or --cue.")
     if url is not None and (world is not None or settings):
@@ -96,9 +100,9 @@ def command(
     )
     if npc is not None and (say is not None or cue is not None):
         said = Said(say or "") if cue is None else Said(cue, cue=True)
-        once(options, npc, said, trail=trail, as_json=as_json)
+        once(options, npc, said, trail=trail, explain=explain, as_json=as_json)
     else:
-        chat(options, npc, trail=trail)
+        chat(options, npc, trail=trail, explain=explain)
 
 
 def _save(*, fresh: bool, url: str | None) -> str | None:

@@ -21,6 +21,7 @@ HELP = {
     "/cue WHAT": "something happens: /cue The player draws a sword.",
     "/again": "say the last thing again",
     "/trail": "show or hide who answered and how fast",
+    "/explain": "the last answer on a timeline; `/explain on` shows one after each",
     "/help": "this",
     "/quit": "end (also Ctrl-D)",
 }
@@ -131,6 +132,19 @@ def _trail(session: ChatSession, rest: str) -> None:
     session.screen.line(f"The trail is {state} from now on.", "dim")
 
 
+def _explain(session: ChatSession, rest: str) -> None:
+    if rest in ("on", "off"):
+        session.show_timeline = rest == "on"
+        state = "shown" if session.show_timeline else "no longer shown"
+        session.screen.line(f"Timelines are {state} after each answer.", "dim")
+    elif rest:
+        session.screen.line("Write /explain, /explain on or /explain off.", "yellow")
+    elif session.last_done is None:
+        session.screen.line("Nobody has answered yet.", "yellow")
+    else:
+        session.explain(session.last_done)
+
+
 def _quit(session: ChatSession, rest: str) -> None:
     session.over = True
 
@@ -138,6 +152,7 @@ def _quit(session: ChatSession, rest: str) -> None:
 _COMMANDS: dict[str, Callable[[ChatSession, str], Said | None]] = {
     "again": _again,
     "cue": _cue,
+    "explain": _explain,
     "facts": _facts,
     "help": _help,
     "npc": _npc,

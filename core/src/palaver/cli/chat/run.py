@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from palaver.cli.chat.picture import picture
 from palaver.cli.chat.screen import screen, trail_line
 from palaver.cli.chat.session import ChatSession
 from palaver.cli.chat.talk import Options, Said, Talk, open_talk
@@ -18,7 +19,9 @@ from palaver.messages import TurnDelta, TurnDone
 __all__ = ["chat", "once"]
 
 
-def once(options: Options, npc: str, said: Said, *, trail: bool, as_json: bool) -> None:
+def once(
+    options: Options, npc: str, said: Said, *, trail: bool, explain: bool, as_json: bool
+) -> None:
     """Say one thing; only the answer goes to stdout.
 
     Args:
@@ -26,6 +29,7 @@ def once(options: Options, npc: str, said: Said, *, trail: bool, as_json: bool) 
         npc: To whom.
         said: What.
         trail: Whether the trail goes to stderr.
+        explain: Whether it goes there as a timeline.
         as_json: Whether the messages are printed as JSON lines instead.
 
     Raises:
@@ -44,7 +48,9 @@ def once(options: Options, npc: str, said: Said, *, trail: bool, as_json: bool) 
             done = _print_reply(talk, said, as_json=as_json)
         except ServerError as refused:
             raise PalaverError(refused.message) from refused
-        if done is not None and trail and not as_json:
+        if done is not None and explain:
+            err.raw(picture(done, err))
+        elif done is not None and trail and not as_json:
             err.line(trail_line(done), "dim")
         if done is not None and done.status == "cancelled":
             raise click.Abort
@@ -65,13 +71,14 @@ def _print_reply(talk: Talk, said: Said, *, as_json: bool) -> TurnDone | None:
     return done
 
 
-def chat(options: Options, npc: str | None, *, trail: bool) -> None:
+def chat(options: Options, npc: str | None, *, trail: bool, explain: bool) -> None:
     """Talk until the person ends it.
 
     Args:
         options: How to talk.
         npc: To whom at first, or None to offer a choice.
         trail: Whether trails are shown.
+        explain: Whether they are shown as timelines.
 
     Raises:
         PalaverError: The world, a setting or the server cannot be used, or there is no such NPC.
@@ -80,7 +87,7 @@ def chat(options: Options, npc: str | None, *, trail: bool) -> None:
     with open_talk(options) as talk:
         out = screen()
         terminal = Terminal(out, lambda line: session.complete(line))
-        session = ChatSession(talk, out, terminal, show_trail=trail)
+        session = ChatSession(talk, out, terminal, show_trail=trail, show_timeline=explain)
         send_log_to(Notices(terminal))
         # That a changed persona is live is what its writer waits for.
         world_log = logging.getLogger("palaver.world")

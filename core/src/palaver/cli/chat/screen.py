@@ -85,6 +85,16 @@ class Screen:
         self._space = ""
         self._word = ""
 
+    @property
+    def stream(self) -> TextIO:
+        """Where it writes."""
+        return self._out
+
+    @property
+    def width(self) -> int | None:
+        """Characters in a line, or None where lines are not wrapped."""
+        return self._width
+
     def styled(self, text: str, *styles: str) -> str:
         """Return the text with styles, where they are used."""
         if not self.colour or not styles:

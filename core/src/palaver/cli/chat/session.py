@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from palaver.cli.chat.commands import completions, perform
 from palaver.cli.chat.people import Person
+from palaver.cli.chat.picture import picture
 from palaver.cli.chat.screen import COLOURS, Screen, trail_line
 from palaver.cli.chat.talk import Said, Talk
 from palaver.cli.chat.terminal import Terminal
@@ -25,13 +26,27 @@ class ChatSession:
         screen: Where it is shown.
         terminal: Where lines come from.
         show_trail: Whether each reply is followed by its trail.
+        show_timeline: Whether that is a timeline.
+
+    Attributes:
+        last_done: How the last reply ended, or None.
     """
 
-    def __init__(self, talk: Talk, screen: Screen, terminal: Terminal, *, show_trail: bool) -> None:
+    def __init__(
+        self,
+        talk: Talk,
+        screen: Screen,
+        terminal: Terminal,
+        *,
+        show_trail: bool,
+        show_timeline: bool = False,
+    ) -> None:
         self.talk = talk
         self.screen = screen
         self.terminal = terminal
         self.show_trail = show_trail
+        self.show_timeline = show_timeline
+        self.last_done: TurnDone | None = None
         self.over = False
 
     def complete(self, line: str) -> list[str]:
@@ -140,5 +155,12 @@ class ChatSession:
                         self.screen.aside("(you interrupt)")
         finally:
             self.screen.end()
-        if done is not None and self.show_trail:
+        self.last_done = done or self.last_done
+        if done is not None and self.show_timeline:
+            self.explain(done)
+        elif done is not None and self.show_trail:
             self.screen.line(f"  {trail_line(done)}", "dim")
+
+    def explain(self, done: TurnDone) -> None:
+        """Show a reply's trail on a timeline."""
+        self.screen.raw(picture(done, self.screen))
