@@ -21,6 +21,7 @@ class Words:
     """What a provider says, and where.
 
     Attributes:
+        name: What `provider` is set to.
         version: First part of its paths.
         chat: Path of its chat route, after the version; `{model}` stands for the model.
         key_header: Header that carries the key.
@@ -30,6 +31,7 @@ class Words:
         numbers: Names of fields that have to be numbers.
     """
 
+    name: ClassVar[str]
     version: ClassVar[str] = "/v1"
     chat: ClassVar[str]
     key_header: ClassVar[str]
@@ -97,6 +99,7 @@ class Words:
 class OpenAIWords(Words):
     """Chat completions."""
 
+    name = "openai"
     chat = "/chat/completions"
     key_header = "Authorization"
     key_prefix = "Bearer "
@@ -189,6 +192,7 @@ class OpenAIWords(Words):
 class AnthropicWords(Words):
     """Messages."""
 
+    name = "anthropic"
     chat = "/messages"
     key_header = "x-api-key"
     reasons: ClassVar = {"stop": "end_turn", "length": "max_tokens", "filter": "refusal"}
@@ -309,6 +313,7 @@ class AnthropicWords(Words):
 class GeminiWords(Words):
     """Content."""
 
+    name = "gemini"
     version = "/v1beta"
     chat = "/models/{model}:streamGenerateContent"
     key_header = "x-goog-api-key"
@@ -400,8 +405,6 @@ class GeminiWords(Words):
 
 
 WORDS: dict[str, type[Words]] = {
-    "openai": OpenAIWords,
-    "anthropic": AnthropicWords,
-    "gemini": GeminiWords,
+    words.name: words for words in (OpenAIWords, AnthropicWords, GeminiWords)
 }
 """The classes by the names that `provider` has."""
