@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from palaver.chain.backend import BackendType, Finish, GenerateRequest
-from palaver.chain.checks import OK, WAIT, Checker
+from palaver.chain.checks import OK, WAIT, Checker, Objection
 from palaver.chain.hedge import HedgeBudget
+from palaver.chain.opening_checks import opening_checker
 from palaver.chain.runner import ChainRunner
 from palaver.chain.servers import Entry
 from palaver.chain.shared import Chain
@@ -309,6 +310,42 @@ async def test_an_authored_line_that_breaks_off_is_not_asked_for_again() -> None
     )
     assert turn.result.text == "Come… Wait… Never… Farewell."
     assert len(static.calls) == 1
+
+
+@pytest.mark.parametrize("static", [["Never mind."], []], ids=["authored", "last words"])
+async def test_a_rescue_that_hangs_is_not_waited_for(static: list[str]) -> None:
+    """Nobody waits in the middle of a line for longer than a first token may take."""
+    fast = ScriptedBackend("fast", [Pause(FOREVER)])
+    turn = await speak(
+        ScriptedBackend("local", ["Come ", StreamBroken("local", "cut")]),
+        fast,
+        *(ScriptedBackend("static", text) for text in static),
+        first_token_ms={"local": 60_000, "fast": 3 * UNIT_MS},
+        hedges=HedgeBudget(1.0),
+    )
+    assert turn.result.text == f"Come… {static[0] if static else 'Farewell.'}"
+    assert trail(turn)[:2] == [("local", "died"), ("fast", "late")]
+    assert fast.calls[0].closed_early
+
+
+async def test_a_prompt_that_begins_with_few_words_does_not_leak() -> None:
+    """Though a character may say its first line, nobody may go on as the prompt does."""
+    turn = make_turn(persona=make_persona(last_words="Farewell."))
+    turn.prompt = PROMPT
+    secret = Section("more", "system", "You answer in one short sentence.", 90, "t", Place.STABLE)
+    PROMPT.sections.append(secret)
+    try:
+        check = opening_checker(turn)
+        assert check is not None
+        assert check("You are a test", False) is WAIT
+        assert isinstance(
+            check("You are a test. You answer in one short sentence.", True), Objection
+        )
+        check = opening_checker(turn)
+        assert check is not None
+        assert check("You are a test, I presume?", False) is not WAIT
+    finally:
+        PROMPT.sections.remove(secret)
 
 
 async def test_what_is_held_back_of_a_broken_reply_is_never_shown() -> None:

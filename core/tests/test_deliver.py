@@ -84,6 +84,15 @@ def test_a_reply_is_bounded_in_characters() -> None:
     assert sink.messages[-1]["text"] == reply.text
 
 
+def test_a_reply_that_is_full_ends_at_a_sentence() -> None:
+    """What is cut off begins with a sentence, or where there is none, with a word."""
+    _, reply = show([Text("Ten letters and more. " * 300), Text("And more of it. " * 300)])
+    assert reply.text.endswith(" And more of it.")
+    assert MAX_REPLY_CHARS - 20 < len(reply.text) <= MAX_REPLY_CHARS
+    _, reply = show([Text("letters " * 3_000)])
+    assert reply.text.endswith("letters letters…")
+
+
 def test_a_reply_is_bounded_in_bytes() -> None:
     """Emoji take 12 bytes each as ASCII, and even a reply of them fits one message."""
     sink, reply = show([Text("🧛" * 8_000)])

@@ -171,13 +171,21 @@ def _instructions(turn: Turn) -> list[str]:
     if turn.prompt is None:
         return []
     lines = []
+    short: list[str] = []
     for section in turn.prompt.sections:
         if section.role == "system":
-            for line in section.text.splitlines():
-                line = line.strip()
+            for line in map(str.strip, section.text.splitlines()):
                 # What is quoted or listed may well be what the character says.
-                if len(line) >= _LEAST_LINE and line[0] not in "\"'“„«‘*->":
-                    lines.append(plain(line))
+                if not line or line[0] in "\"'“„«‘*->":
+                    continue
+                if len(line) < _LEAST_LINE:
+                    # A character may say as much of its own accord, but not go on like the prompt.
+                    short.append(line)
+                    continue
+                lines.append(plain(line))
+                if short:
+                    lines.append(plain(" ".join((*short, line))))
+                    short.clear()
     return lines
 
 

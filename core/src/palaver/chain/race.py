@@ -78,6 +78,7 @@ class Race:
         self._earned = False
         self._hurry = False
         """Whether only instant backends may still be asked."""
+        self._rescuing = False
         self._filling = False
         self._filler_at: float | None = None
         """When the filler is due; None when there is none, or it was spoken."""
@@ -90,7 +91,8 @@ class Race:
     async def next_winner(self) -> Attempt | None:
         """Ask backends until the opening of one has passed; None when nobody is left."""
         self.winner = None
-        if self.reply.length:
+        self._rescuing = bool(self.reply.length)
+        if self._rescuing:
             # The line is open: a rescue may take as long as a first token may.
             self._words_by = self._turn.ends_at - RESERVE_S
         while True:
@@ -105,8 +107,13 @@ class Race:
                 continue
             if now >= self._words_by and not self._hurry:
                 self._out_of_time()
-            if all(one.late for one in self._running) and self._start_next(now):
-                continue
+            if all(one.late for one in self._running):
+                if self._rescuing and all(entry.type.instant for entry in self._queue):
+                    # Nobody waits longer than that in the middle of a line.
+                    for attempt in list(self._running):
+                        self._drop_late(attempt)
+                if self._start_next(now):
+                    continue
             if not self._running:
                 return None
             await self._wait()

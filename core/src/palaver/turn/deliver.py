@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +26,7 @@ MAX_REPLY_BYTES = 50_000
 MAX_DELTA_CHARS = 2_000
 """Longest text of one delta; even 12 bytes a character leave it below the limit of a message."""
 
+_SENTENCE_END = re.compile(rf"[{re.escape(ENDINGS)}]+[\"'”’»)]*(?=\s)|[。！？]")
 to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -191,7 +193,8 @@ class Reply:
             self._chars -= len(text)
             self._bytes -= len(escaped)
             self.full = True
-            text = _fitting(text, MAX_REPLY_CHARS - self._chars, MAX_REPLY_BYTES - self._bytes)
+            room = (MAX_REPLY_CHARS - self._chars, MAX_REPLY_BYTES - self._bytes)
+            text = _whole_sentences(_fitting(text, *room))
             if not text:
                 return
             escaped = quote(text)
@@ -226,6 +229,15 @@ class Reply:
         if self._splitter is not None and self._parts and self._parts[-1][-1] in ENDINGS:
             for sentence in self._splitter.flush():
                 self._sentence(sentence)
+
+
+def _whole_sentences(text: str) -> str:
+    """Return a text that was cut without its last, open sentence, or at least word."""
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    if ends:
+        return text[: ends[-1]]
+    words = text.rpartition(" ")[0]
+    return f"{words}…" if words else text
 
 
 def _fitting(text: str, chars: int, escaped_bytes: int) -> str:
