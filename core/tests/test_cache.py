@@ -1,21 +1,31 @@
-"""The dialogue cache, from the engine's socket to the backend and back."""
+"""The dialogue cache, from what is asked to what is said again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from palaver.hookspecs import hookimpl
 from palaver.testing.scripted import ScriptedBackend
 from palaver.testing.server import RunningServer, running_server, write_world
-from palaver.turn.model import TurnResult
+from palaver.turn.events import Text
+from palaver.turn.model import Turn, TurnResult
 
-TWO = {"tiers.elite.cache": {"variants": 2}}
 ONE = {"tiers.elite.cache": {"variants": 1}}
+TWO = {"tiers.elite.cache": {"variants": 2}}
+THREE = {"tiers.elite.cache": {"variants": 3}}
+
+
+def rule(**fields: Any) -> dict[str, Any]:
+    """Settings whose tier has this rule, with one variant where nothing else is said."""
+    return {"tiers.elite.cache": {"variants": 1, **fields}}
 
 
 @pytest.fixture
@@ -26,7 +36,7 @@ def world(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def serving(
-    world: Path, overrides: Mapping[str, Any], *replies: str, **more: Any
+    world: Path, overrides: Mapping[str, Any], *replies: Any, **more: Any
 ) -> AsyncIterator[RunningServer]:
     """A server whose model gives these replies, or another one each time."""
     backend = ScriptedBackend("local", *(replies or [f"Answer {n}." for n in range(1, 40)]))
@@ -42,6 +52,16 @@ async def say(
         return await palaver.gateway.ask(text, npc="vlad", persona="vampire", player=player, **more)
 
 
+async def cached(palaver: RunningServer, text: str, player: str, **more: Any) -> bool:
+    """Run one turn and return whether it was answered from the cache."""
+    return (await say(palaver, text, player, **more)).cached
+
+
+def upsert(palaver: RunningServer, player: str, **fields: Any) -> None:
+    """Tell of a player."""
+    palaver.gateway.game("default").upsert_player(player, **fields)
+
+
 async def test_a_second_turn_of_the_same_situation_is_answered_from_the_cache(world: Path) -> None:
     """Another player's greeting is answered with the reply to the first, without a model."""
     async with serving(world, ONE) as palaver:
@@ -52,6 +72,8 @@ async def test_a_second_turn_of_the_same_situation_is_answered_from_the_cache(wo
         assert second.served_by.backend == "cache"
         assert [(one.backend, one.outcome) for one in second.trail] == [("cache", "served")]
         assert len(palaver.backend.calls) == 1
+        counts = palaver.gateway.cache.counts["elite"]
+        assert (counts.hits, counts.misses, counts.stored, counts.hit_rate) == (1, 1, 1, 0.5)
 
 
 async def test_the_engine_sees_that_a_reply_was_cached(world: Path) -> None:
@@ -70,3 +92,343 @@ async def test_the_engine_sees_that_a_reply_was_cached(world: Path) -> None:
         assert kinds.index("turn.emotion") < kinds.index("turn.done")
         text = "".join(m["text"] for m in seen if m["type"] == "turn.delta")
         assert text == seen[-1]["text"] == "Good evening to you. Sit."
+
+
+async def test_it_asks_a_model_until_there_are_enough_variants(world: Path) -> None:
+    """Three turns make three variants; then each turn has another one than the last."""
+    async with serving(world, THREE) as palaver:
+        for player in ("p1", "p2", "p3"):
+            assert not await cached(palaver, "Hello", player)
+        heard = [await say(palaver, "Hello", "p4") for _ in range(9)]
+        assert all(one.cached for one in heard)
+        texts = [one.text for one in heard]
+        assert set(texts) == {"Answer 1.", "Answer 2.", "Answer 3."}
+        assert all(one != two for one, two in pairwise(texts))
+        assert len(palaver.backend.calls) == 3
+
+
+async def test_nobody_hears_the_same_twice_in_a_row(world: Path) -> None:
+    """A player who just heard the only reply gets a new one from the model."""
+    async with serving(world, ONE) as palaver:
+        await say(palaver, "Hello", "p1")
+        assert not await cached(palaver, "Hello", "p1")
+        assert (await say(palaver, "Hello", "p2")).text == "Answer 2."
+
+
+async def test_nobody_hears_the_same_after_a_restart(world: Path) -> None:
+    """What was heard before is known from memory once a gateway has forgotten."""
+    async with serving(world, ONE, "The only one.") as palaver:
+        await say(palaver, "Hello", "p1")
+        await palaver.gateway.memory.flush()
+    async with serving(world, ONE, "The only one.") as palaver:
+        await say(palaver, "Hello", "p2")
+        assert not await cached(palaver, "Hello", "p1")
+        assert await cached(palaver, "Hello", "p3")
+
+
+async def test_a_model_that_always_says_the_same_fills_the_cache_too(world: Path) -> None:
+    """Two more replies that are there already stand for all that were wanted."""
+    async with serving(world, THREE, "Always this.") as palaver:
+        assert [await cached(palaver, "Hello", f"p{n}") for n in range(5)] == [
+            False,
+            False,
+            False,
+            True,
+            True,
+        ]
+
+
+async def test_turns_that_share_a_reply_do_not_stand_for_more(world: Path) -> None:
+    """Ten turns at once that share one reply leave room for other variants."""
+    gate = asyncio.Event()
+    async with serving(world, THREE, [gate, "Shared."], ["Other."], ["Third."]) as palaver:
+        async with asyncio.TaskGroup() as group:
+            for number in range(10):
+                # Prompts name the player.
+                upsert(palaver, f"p{number}", name="Ada")
+                group.create_task(say(palaver, "Hello", f"p{number}"))
+            await palaver.backend.called()
+            gate.set()
+        assert len(palaver.backend.calls) == 1
+        assert not await cached(palaver, "Hello", "late")
+
+
+@pytest.mark.parametrize(
+    ("said", "then", "same"),
+    [
+        pytest.param("Hello", "Good evening!", True, id="two greetings"),
+        pytest.param("Hello", "Farewell.", False, id="other intent"),
+        pytest.param("Where is the key?", "where is the KEY", True, id="same question"),
+        pytest.param("Where is the key?", "Where is the door?", False, id="other question"),
+        pytest.param("The moon sings tonight", "Nice boots today", False, id="other other"),
+        pytest.param("The moon sings tonight", "the moon sings tonight!", True, id="same other"),
+        pytest.param("Hello", "Hello, I have come from far to see you", False, id="long greeting"),
+    ],
+)
+async def test_what_was_said_counts_where_the_intent_does_not_tell(
+    world: Path, said: str, then: str, same: bool
+) -> None:
+    """A greeting is a greeting; a question has to be the same question."""
+    async with serving(world, ONE, "Mh.") as palaver:
+        await say(palaver, said, "p1")
+        assert await cached(palaver, then, "p2") == same
+
+
+async def test_without_the_words_an_unknown_intent_is_not_cached(world: Path) -> None:
+    """With `exact = []` what nobody understands is left to the model."""
+    async with serving(world, rule(exact=[])) as palaver:
+        await say(palaver, "The moon sings", "p1")
+        assert not await cached(palaver, "The moon sings", "p2")
+        assert palaver.gateway.cache.counts["elite"].bypassed == 2
+
+
+async def test_a_short_question_leans_on_what_came_before(world: Path) -> None:
+    """Whether "Why?" is the same depends on the line before."""
+    replies = ["I am old.", "I hate rain.", "Because of my name."]
+    async with serving(world, ONE, *replies) as palaver:
+        await say(palaver, "Tell me about yourself, old one?", "p1")
+        await say(palaver, "What about the weather of today?", "p2")
+        assert not await cached(palaver, "Why?", "p1")
+        assert not await cached(palaver, "Why?", "p2")
+        await say(palaver, "Tell me about yourself, old one?", "p3")
+        assert await cached(palaver, "Why?", "p3")
+
+
+async def test_cues_count_by_their_text(world: Path) -> None:
+    """The same cue is the same situation, another one is not."""
+    async with serving(world, ONE) as palaver:
+        await say(palaver, None, "p1", cue="The door falls shut.")
+        assert (await say(palaver, None, "p2", cue="The door falls shut.")).cached
+        assert not (await say(palaver, None, "p3", cue="The lamp goes out.")).cached
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        pytest.param({"mood": "calm"}, {"mood": "angry"}, False, id="mood"),
+        pytest.param({"relationship": 30}, {"relationship": 45}, True, id="same band"),
+        pytest.param({"relationship": 30}, {"relationship": 55}, False, id="other band"),
+        pytest.param({"relationship": -30}, {"relationship": 30}, False, id="below zero"),
+        pytest.param({"hunger": 3}, {"hunger": 8}, False, id="small numbers"),
+        pytest.param({"hunger": 3}, {"hunger": 3.4}, True, id="behind the point"),
+        pytest.param({"quest": "open"}, {"quest": "done"}, False, id="quest"),
+        pytest.param({"boots": "red"}, {"boots": "blue"}, True, id="undeclared"),
+        pytest.param({"name": "Vlad"}, {"name": "Vladimir"}, False, id="name"),
+    ],
+)
+async def test_facts_tell_situations_apart(
+    world: Path, first: dict[str, Any], second: dict[str, Any], same: bool
+) -> None:
+    """Declared facts and those the rule names count, numbers by their band; others do not."""
+    async with serving(world, ONE) as palaver:
+        await say(palaver, "Hello", "p1", facts=first)
+        assert await cached(palaver, "Hello", "p2", facts=second) == same
+
+
+@pytest.mark.parametrize(
+    ("fact", "same"),
+    [
+        pytest.param("player.guild", False, id="the player's"),
+        pytest.param("npc.guild", True, id="the NPC's"),
+        pytest.param("guild", False, id="anybody's"),
+    ],
+)
+async def test_a_rule_names_whose_fact_it_means(world: Path, fact: str, same: bool) -> None:
+    """`player.NAME` is the player's; a bare name is anybody's."""
+    async with serving(world, rule(facts=["intent", fact])) as palaver:
+        upsert(palaver, "p1", facts={"guild": "smiths"})
+        upsert(palaver, "p2", facts={"guild": "bakers"})
+        await say(palaver, "Hello", "p1")
+        assert await cached(palaver, "Hello", "p2") == same
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        pytest.param("Welcome, Ada.", "names", id="name"),
+        pytest.param("Welcome. <do give {}>", None, id="action"),
+        pytest.param("Welcome to the cicada hall.", None, id="part of a word"),
+        pytest.param("How is the bakers guild?", "names", id="fact"),
+        pytest.param("You have 1200 coins.", "names", id="number"),
+        pytest.param("Quorra, is it?", "echoes", id="what was said"),
+    ],
+)
+async def test_what_belongs_to_one_player_is_not_kept(
+    world: Path, reply: str, reason: str | None
+) -> None:
+    """A reply that names the player or what only they have or said is said to them alone."""
+    async with serving(world, ONE, reply) as palaver:
+        upsert(palaver, "p1", name="Ada", facts={"guild": "bakers", "purse": 1200})
+        await say(palaver, "Hello, I am Quorra", "p1")
+        counts = palaver.gateway.cache.counts["elite"]
+        assert dict(counts.refused) == ({reason: 1} if reason else {})
+        assert counts.stored == (0 if reason else 1)
+
+
+async def test_a_name_that_is_part_of_the_situation_may_be_said(world: Path) -> None:
+    """Where the rule names the player's name, replies may use it."""
+    async with serving(world, rule(facts=["intent", "player.name"]), "Welcome, Ada.") as palaver:
+        upsert(palaver, "p1", name="Ada")
+        upsert(palaver, "p2", name="Ada")
+        upsert(palaver, "p3", name="Bob")
+        await say(palaver, "Hello", "p1")
+        assert await cached(palaver, "Hello", "p2")
+        assert not await cached(palaver, "Hello", "p3")
+
+
+async def test_an_action_that_nobody_can_carry_out_is_not_promised(world: Path) -> None:
+    """A reply with an action is said again while the engine declares it, and only then."""
+    action = {"name": "wave", "description": "Wave.", "args": {"type": "object"}}
+    async with serving(world, ONE, "Look here. <do wave>") as palaver:
+        engine = await palaver.ready(capabilities=["action"])
+        await engine.send({"type": "actions.set", "actions": [action]})
+        await engine.ping()
+        await say(palaver, "Hello", "p1")
+        assert await cached(palaver, "Hello", "p2")
+        await engine.send({"type": "actions.set", "actions": []})
+        await engine.ping()
+        assert not await cached(palaver, "Hello", "p3")
+
+
+async def test_a_seed_wants_the_models_own_words(world: Path) -> None:
+    """A turn with a seed neither reads nor fills the cache."""
+    async with serving(world, ONE) as palaver:
+        await say(palaver, "Hello", "p1", seed=1)
+        assert not await cached(palaver, "Hello", "p2")
+        assert not (await say(palaver, "Hello", "p3", seed=1)).cached
+
+
+async def test_filters_see_what_is_said_again(world: Path) -> None:
+    """A cached reply passes the turn's filters; if they leave nothing of it, a model speaks."""
+
+    class Strict:
+        taking = False
+
+        @hookimpl
+        def palaver_filter(self, turn: Turn) -> Any:
+            return self
+
+        def feed(self, event: Any) -> Any:
+            if type(event) is not Text:
+                return [event]
+            if self.taking and "Answer 1" in event.text:
+                return []
+            return [Text(event.text.upper())]
+
+        def flush(self) -> Any:
+            return []
+
+    strict = Strict()
+    async with serving(world, ONE, plugins={"strict": strict}) as palaver:
+        await say(palaver, "Hello", "p1")
+        second = await say(palaver, "Hello", "p2")
+        assert (second.cached, second.text) == (True, "ANSWER 1.")
+        strict.taking = True
+        third = await say(palaver, "Hello", "p3")
+        assert (third.cached, third.text) == (False, "ANSWER 2.")
+
+
+async def test_a_saved_persona_starts_anew(world: Path) -> None:
+    """What a persona said before it was changed is forgotten."""
+    async with serving(world, ONE) as palaver:
+        await say(palaver, "Hello", "p1")
+        assert palaver.gateway.cache.situations == 1
+        file = world / "personas" / "vampire.md"
+        file.write_text(file.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        palaver.gateway._worlds.reload()
+        assert not await cached(palaver, "Hello", "p2")
+        assert palaver.gateway.cache.situations == 1
+        assert await cached(palaver, "Hello", "p3")
+
+
+async def test_memory_is_bounded(world: Path) -> None:
+    """Beyond `limits.cache_bytes` what was not said for the longest goes first."""
+    replies = [f"{n} " + "word " * 300 for n in range(1, 121)]
+    overrides = {**ONE, "limits.cache_bytes": 100_000}
+    async with serving(world, overrides, *replies) as palaver:
+        cache = palaver.gateway.cache
+        for number in range(60):
+            await say(palaver, f"Question number {number} about things?", "p1")
+        assert 5 < cache.situations < 60
+        assert cache.size_bytes <= 100_000
+        assert await cached(palaver, "Question number 59 about things?", "p2")
+        assert not await cached(palaver, "Question number 0 about things?", "p2")
+
+
+async def test_off_is_off(world: Path) -> None:
+    """With `cache = false` every line is fresh, whatever the shipped tier has."""
+    async with serving(world, {"tiers.elite.cache": False}) as palaver:
+        assert not await cached(palaver, "Hello", "p1")
+        assert not await cached(palaver, "Hello", "p2")
+        assert "elite" not in palaver.gateway.cache.counts
+
+
+class Clock:
+    """A time that tests set."""
+
+    now = 1e9
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The cache's time."""
+    made = Clock()
+    from palaver.cache import DialogueCache
+
+    init: Callable[..., None] = DialogueCache.__init__
+    monkeypatch.setattr(
+        DialogueCache, "__init__", lambda *args, **more: init(*args, **more, clock=made)
+    )
+    return made
+
+
+async def test_replies_have_an_end(world: Path, clock: Clock) -> None:
+    """After `ttl_s` a reply is not said any more."""
+    async with serving(world, rule(ttl_s=1000)) as palaver:
+        await say(palaver, "Hello", "p1")
+        clock.now += 1001
+        assert not await cached(palaver, "Hello", "p2")
+
+
+async def test_old_replies_are_renewed_in_the_background(world: Path, clock: Clock) -> None:
+    """An old reply is said once more, and the model is asked for another that replaces it."""
+    async with serving(world, rule(ttl_s=1000)) as palaver:
+        upsert(palaver, "p2", name="Grace")
+        await say(palaver, "Hello", "p1")
+        await say(palaver, "How are you doing on this fine day?", "p2")
+        clock.now += 799  # Old it is in any case, and over in none.
+        old = await say(palaver, "Hello", "p2")
+        assert (old.cached, old.text) == (True, "Answer 1.")
+        call = await palaver.backend.called(3)
+        async with asyncio.timeout(30):
+            while not palaver.gateway.cache.counts["elite"].renewed:  # noqa: ASYNC110  # no event
+                await asyncio.sleep(0)
+        request = call.request
+        assert request.priority == 3
+        assert request.turn.player is None, "no ceiling of a player pays for it"
+        assert not any("fine day" in message.content for message in request.messages)
+        new = await say(palaver, "Hello", "p3")
+        assert (new.cached, new.text) == (True, "Answer 3.")
+
+
+async def test_what_a_player_dislikes_is_not_said_again(world: Path) -> None:
+    """A reply that was disliked leaves the cache."""
+    async with serving(world, ONE) as palaver:
+        turns: list[Turn] = []
+        await say(palaver, "Hello", "p1")
+        assert (await say(palaver, "Hello", "p2", on_turn=turns.append)).cached
+        palaver.gateway.cache.forget(turns[0])
+        assert not await cached(palaver, "Hello", "p3")
+
+
+async def test_a_broken_cache_costs_no_turn(
+    world: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug in it is logged, and the model speaks."""
+    async with serving(world, ONE) as palaver:
+        monkeypatch.setattr("palaver.cache.dialogue.situation_of", dataclasses.replace)
+        assert (await say(palaver, "Hello", "p1")).text == "Answer 1."
+        assert "has a bug" in caplog.text

@@ -28,7 +28,15 @@ from palaver.world.loader import load_world
 from palaver.world.trust import TrustStore, world_settings
 from palaver.world.watch import WorldStore
 
-__all__ = ["DEFAULT_WORLD", "Located", "data_folder", "locate", "prepare", "state_folder"]
+__all__ = [
+    "DEFAULT_WORLD",
+    "Located",
+    "chosen_store",
+    "data_folder",
+    "locate",
+    "prepare",
+    "state_folder",
+]
 
 log = logging.getLogger("palaver.startup")
 
@@ -195,7 +203,7 @@ async def prepare(
     memory = SqliteMemory(
         settings.memory.path or folder / "memory.sqlite3", keep=settings.memory.keep
     )
-    stores = {kind.name: kind for kind in (MEMORY, *plugins.store_types.values(), *store_types)}
+    stores = {**plugins.store_types, **{kind.name: kind for kind in store_types}}
     return Parts(
         settings=settings,
         worlds=worlds,
@@ -204,43 +212,54 @@ async def prepare(
         memory=memory,
         data_dir=folder,
         notes=notes,
-        store=make_store(settings, stores, file, notes),
+        store=_store(settings, stores, file, notes),
     )
 
 
-def make_store(
-    settings: Settings, types: Mapping[str, StoreType], file: Path, notes: list[str]
-) -> Store:
-    """Make the store that the settings name; one whose type breaks is noted.
+def chosen_store(
+    settings: Settings, types: Mapping[str, StoreType], file: Path
+) -> tuple[StoreType, StoreSettings]:
+    """Return the type of store that the settings name, and its settings.
 
     Args:
         settings: The settings.
-        types: Types of stores by name.
-        file: The file they stand in.
-        notes: Takes what whoever starts the server should know.
+        types: Types of stores by name, those of plugins.
+        file: The file the settings stand in.
 
     Raises:
         ConfigError: There is no such type, or a setting cannot be used.
     """
-    kind = types.get(settings.store.type)
+    known = {MEMORY.name: MEMORY, **types}
+    kind = known.get(settings.store.type)
     if kind is None:
-        hint = did_you_mean(settings.store.type, types)
-        more = "" if "redis" in types else ", and palaver-redis brings `redis`"
+        hint = did_you_mean(settings.store.type, known)
         raise ConfigError(
-            f"there is no store type {settings.store.type!r}{hint}; there are: "
-            f"{', '.join(sorted(types))}{more}",
+            f"there is no store type {settings.store.type!r}{hint}. Plugins bring others than "
+            "`memory`: `redis` is in palaver-redis",
             file=file,
             key="store.type",
         )
+    return kind, parse_store(settings.store.model_dump(), kind, file=file)
+
+
+def _store(
+    settings: Settings, types: Mapping[str, StoreType], file: Path, notes: list[str]
+) -> Store:
+    """Make the store; one whose type breaks is noted, and nothing is shared.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+    kind, parsed = chosen_store(settings, types, file)
     try:
-        return kind.create(parse_store(settings.store.model_dump(), kind, file=file))
+        return kind.create(parsed)
     except ConfigError:
         raise
     except Exception as err:
         log.exception("the store type %s could not make a store", kind.name)
         notes.append(
             f"nothing is shared with other gateways: the store type {kind.name!r} failed with "
-            f"{err!r:.200}; tell the plugin's author"
+            f"{err!r:.200}; tell the plugin's author, or take [store] away"
         )
         return MemoryStore()
 

@@ -169,8 +169,11 @@ class DialogueCache:
         if reason is not None:
             counts.refused[reason] += 1
             return
-        variant = self._add(turn, turn.situation, turn.tier.cache)
-        counts.stored += 1
+        variant, new = self._add(turn, turn.situation, turn.tier.cache)
+        if new:
+            counts.stored += 1
+        else:
+            counts.refused["same"] += 1
         self._heard.add(turn, variant.id)
 
     def forget(self, turn: Turn) -> None:
@@ -262,7 +265,7 @@ class DialogueCache:
             return "not_its_voice"
         return telling(turn, situation, raw)
 
-    def _add(self, turn: Turn, situation: Situation, rule: CacheRule) -> Variant:
+    def _add(self, turn: Turn, situation: Situation, rule: CacheRule) -> tuple[Variant, bool]:
         served, raw = turn.result.served_by, turn.raw or ""
         variant = Variant.of(
             raw,
@@ -274,7 +277,7 @@ class DialogueCache:
         )
         shelf = self._near.get(situation.key) or Shelf(situation.persona)
         shelf.expire(self._clock())
-        shelf.add(variant, rule.variants)
+        new = shelf.add(variant, rule.variants, asked_at=turn.accepted_at)
         self._near.put(situation.key, shelf)
 
         def change(stored: bytes | None) -> tuple[bytes, float] | None:
@@ -288,7 +291,7 @@ class DialogueCache:
             return shelf.encode(), max(one.until for one in shelf.variants) - now
 
         self._shared.change(situation.key, change)
-        return variant
+        return variant, new
 
     def _renew_if_old(self, key: str, shelf: Shelf, turn: Turn) -> None:
         now = asyncio.get_running_loop().time()

@@ -123,6 +123,7 @@ class SharedShelves:
                 self._failed(err)
             except Exception:
                 log.exception("a reply could not be written to the store")
+                self._failed(None)
 
     async def _write(self, key: str, change: Change | None) -> None:
         if change is None:

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import msgspec
 
@@ -88,6 +89,7 @@ class Shelf:
         same: How many more replies were the same as one that was there.
         looked_at: When the shared store was last asked for it, on the loop's clock.
         asked_at: When a new one was last asked for in the background, likewise.
+        added_at: When a reply was last added here, on `time.perf_counter`.
     """
 
     persona: str
@@ -95,6 +97,7 @@ class Shelf:
     same: int = 0
     looked_at: float = 0.0
     asked_at: float = -1e9
+    added_at: float = 0.0
 
     @property
     def size(self) -> int:
@@ -112,12 +115,23 @@ class Shelf:
         """Return whether there are as many as wanted, or as the model has."""
         return len(self.variants) >= wanted or bool(self.variants and self.same >= SAME_AGAIN)
 
-    def add(self, variant: Variant, wanted: int) -> bool:
-        """Add a reply, in place of the oldest where there are enough; returns whether it is new."""
+    def add(self, variant: Variant, wanted: int, *, asked_at: float) -> bool:
+        """Add a reply, in place of the oldest where there are enough; returns whether it is new.
+
+        Args:
+            variant: The reply.
+            wanted: How many are kept.
+            asked_at: When its turn began, on `time.perf_counter`.
+        """
         left = [one for one in self.variants if one.id != variant.id]
         new = len(left) == len(self.variants)
-        self.same = 0 if new else self.same + 1
+        if new:
+            self.same = 0
+        elif asked_at > self.added_at:
+            # Turns that ran beside each other may have shared one reply; that tells nothing.
+            self.same += 1
         self.variants = [*left, variant][-wanted:]
+        self.added_at = perf_counter()
         return new
 
     def merge(self, other: Shelf, wanted: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from palaver.config.load import load_settings
 from palaver.config.models import Settings
 from palaver.errors import ConfigError
 from palaver.plugins import Plugins, make_plugin_manager
-from palaver.startup import Located, locate
+from palaver.startup import Located, chosen_store, locate
 from palaver.world.check import Problem, check_world
 from palaver.world.loader import load_world
 from palaver.world.trust import TrustStore, world_settings
@@ -43,12 +43,13 @@ def find_problems(
         settings = load_settings(toml if toml.is_file() else None, overrides=overrides)
     except ConfigError as err:
         # The rest of the world is still worth looking at.
-        for one in (err, *err.others):
-            key = f"{one.key}: " if one.key else ""
-            message = f"{key}{one.problem}"
-            problems.append(Problem(Path(one.file or toml), one.line, "error", message))
+        problems += _in_settings(err, toml)
         settings = load_settings(None)
     plugins = _plugins(located, settings, problems, first)
+    try:
+        chosen_store(settings, plugins.store_types, toml)
+    except ConfigError as err:
+        problems += _in_settings(err, toml)
     snapshot = load_world(folder, plugins.template_folders, trusted=located.shipped)
     problems += check_world(snapshot, settings, plugins.backend_types)
     lines = sum(len(found) for found in snapshot.lines.values())
@@ -62,6 +63,12 @@ def find_problems(
     return folder, problems, counts
 
 
+def _in_settings(err: ConfigError, toml: Path) -> Iterator[Problem]:
+    for one in (err, *err.others):
+        key = f"{one.key}: " if one.key else ""
+        yield Problem(Path(one.file or toml), one.line, "error", f"{key}{one.problem}")
+
+
 def _plugins(
     located: Located, settings: Settings, problems: list[Problem], first: Plugins
 ) -> Plugins:
@@ -71,7 +78,9 @@ def _plugins(
     trusted = located.shipped or store.is_trusted(folder)
     if not trusted:
         try:
-            _, wants = world_settings(folder, trusted=False, types=first.backend_types)
+            _, wants = world_settings(
+                folder, trusted=False, types=first.backend_types, stores=first.store_types
+            )
         except ConfigError:
             wants = []  # It is reported already.
         if any((folder / "plugins").glob("*.py")):

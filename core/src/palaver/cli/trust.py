@@ -94,8 +94,10 @@ def _wants(world: Path, store: TrustStore) -> Wants:
     from palaver.plugins import make_plugin_manager
     from palaver.world.trust import world_settings
 
-    types = make_plugin_manager(quiet=True).backend_types
-    _, wanted = world_settings(world, trusted=False, types=types)
+    plugins = make_plugin_manager(quiet=True)
+    _, wanted = world_settings(
+        world, trusted=False, types=plugins.backend_types, stores=plugins.store_types
+    )
     return Wants(
         world=str(world.resolve()),
         trusted=store.is_trusted(world),
