@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from palaver.chain.backend import BackendType
+from palaver.errors import BackendUnavailable
 from palaver.testing.fake_cloud import CUT, FakeCloud, Thought
 from palaver.testing.scripted import ScriptedBackend
 from palaver.testing.server import RunningServer, running_server, write_world
