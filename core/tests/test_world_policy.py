@@ -173,3 +173,16 @@ def test_in_a_world(palaver_world: Path) -> None:
     problems = check_world(load_world(palaver_world, (), trusted=True), load_settings(toml), TYPES)
     told = [one for one in problems if "first_text_ms" in one.message]
     assert [(one.file.name, one.line, one.severity) for one in told] == [(toml.name, 3, "error")]
+
+
+@pytest.mark.parametrize(
+    ("judge", "words"),
+    [("fast", ""), ("fats", "there is no backend 'fats'; did you mean"), ("lines", "is no model")],
+)
+def test_who_may_judge(tmp_path: Path, judge: str, words: str) -> None:
+    """`quality.judge` names a backend with a model; anything else is told."""
+    lines = '[backends.lines]\ntype = "static"\n'
+    found = findings(tmp_path, f'{BACKENDS}\n{lines}[quality]\njudge = "{judge}"\n')
+    told = [one for one in found if "quality.judge" in one]
+    assert len(told) == bool(words)
+    assert all(words in one and one.startswith("error") for one in told)

@@ -83,6 +83,7 @@ def check_policy(policy: Policy) -> list[Finding]:
     found.extend(_meetings_in_a_circle(policy))
     found.extend(_prices(policy))
     found.extend(_ceilings(policy))
+    found.extend(_judge(policy))
     return found
 
 
@@ -284,3 +285,16 @@ def _ceilings(policy: Policy) -> Iterator[Finding]:
             "usd_per_day = 10",
             "spend",
         )
+
+
+def _judge(policy: Policy) -> Iterator[Finding]:
+    """The judge of replies has to be a model."""
+    name = policy.settings.quality.judge
+    if name is None:
+        return
+    kind = policy.type_of(name)
+    if name not in policy.settings.backends:
+        hint = did_you_mean(name, policy.settings.backends)
+        yield _error(f"there is no backend {name!r}{hint}; nobody judges", "quality", "judge")
+    elif kind is not None and kind.instant:
+        yield _error(f"{name!r} is no model; name a backend that is one", "quality", "judge")
