@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from palaver.chain.backend import Finish
+from palaver.chain.backend import Finish, GenerateRequest
 from palaver.config.quality import QualitySettings
 from palaver.errors import BackendUnavailable
 from palaver.gateway import Gateway
@@ -21,7 +21,7 @@ from palaver.hookspecs import hookimpl
 from palaver.quality import Quality, SignalState, quality
 from palaver.quality.judge import read_score
 from palaver.session_info import SessionInfo
-from palaver.testing.scripted import ScriptedBackend
+from palaver.testing.scripted import ScriptedBackend, Step
 from palaver.testing.server import RunningServer, running_server
 from palaver.testing.turns import make_turn
 from palaver.turn.model import Attempt, ServedBy, TurnResult
@@ -436,3 +436,43 @@ async def test_a_bug_in_the_signals_harms_no_turn(
         assert (await palaver.gateway.ask("Hi.", persona="vampire")).status == "completed"
         async with asyncio.timeout(WAIT_S):
             await told.wait()
+
+
+async def test_players_go_before_the_judge(palaver_world: Path) -> None:
+    """On a server with room for one the judge waits until no player does."""
+    held, judging = asyncio.Event(), asyncio.Event()
+
+    def reply(request: GenerateRequest) -> Sequence[Step]:
+        if request.schema is None:
+            return ["Good ", held, "evening.", Finish()]
+        judging.set()
+        return ['{"score": 5}', Finish()]
+
+    backend = ScriptedBackend("local", reply)
+    overrides = {
+        "backends.local.concurrency": 1,
+        "quality.judge": "local",
+        "quality.judge_share": 1.0,
+    }
+    async with running_server(palaver_world, backend=backend, overrides=overrides) as palaver:
+        asking = [
+            asyncio.create_task(palaver.gateway.ask("Hi.", persona="vampire", npc=f"n{n}", seed=n))
+            for n in range(3)
+        ]
+        await backend.called()
+        assert not judging.is_set()
+        held.set()
+        await asyncio.gather(*asking)
+        await Scores(palaver.gateway).until(scored=3)
+    assert [call.request.schema is None for call in backend.calls[:3]] == [True] * 3
+
+
+async def test_a_judge_that_is_left_alone(palaver_world: Path) -> None:
+    """While its breaker is open the judge is not asked."""
+    critic = ScriptedBackend("critic", '{"score": 5}')
+    async with await judged(palaver_world, critic) as palaver:
+        (server,) = palaver.gateway.backends["critic"].servers
+        server.breaker.rest(600, "it asked for it")
+        await palaver.gateway.ask("Hi.", persona="vampire")
+        await Scores(palaver.gateway).until(failed=1)
+    assert not critic.calls

@@ -14,12 +14,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from palaver.chain.backend import Finish, GenerateRequest, Sampling, replicas_of
+from palaver.chain.backend import Finish, GenerateRequest, Sampling
+from palaver.chain.lane import Urgency
 from palaver.errors import BackendError, BackendResponseError
 from palaver.prompt.sections import Message
 
 if TYPE_CHECKING:
-    from palaver.chain.servers import Entry
+    from palaver.chain.servers import Entry, Server
     from palaver.config.quality import QualitySettings
     from palaver.spend.governor import Governor
     from palaver.turn.model import Turn, TurnResult
@@ -166,6 +167,11 @@ class Judge:
             schema=SCHEMA,
             deadline=asyncio.get_running_loop().time() + self._limit_s,
         )
+        # It never is the probe of a server that is left alone: that is for a turn to try.
+        server = entry.pick(None)
+        if server is None or server.breaker.state != "closed":
+            self._fails(entry.why_not())
+            return None
         reservation = None
         if self._governor is not None:
             held = self._governor.reserve(case.turn, self._name, request)
@@ -174,16 +180,9 @@ class Judge:
                 return None
             reservation = held
         finish: Finish | None = None
-        answer = ""
         try:
             async with asyncio.timeout(self._limit_s):
-                stream = replicas_of(entry.backend)[0].generate(request)
-                async with aclosing(stream):
-                    async for piece in stream:
-                        if isinstance(piece, Finish):
-                            finish = piece
-                        elif len(answer) < MAX_ANSWER_CHARS:
-                            answer += piece
+                answer, finish = await _ask(server, request)
         finally:
             if self._governor is not None and reservation is not None:
                 self._governor.settle(
@@ -203,6 +202,27 @@ class Judge:
             # Once, and again only when it is something else.
             self._complaint = reason
             log.warning("quality.judge gives no score: %s", reason)
+
+
+async def _ask(server: Server, request: GenerateRequest) -> tuple[str, Finish | None]:
+    """Ask a server behind everybody else that wants it.
+
+    Raises:
+        BackendError: It did not answer, or has no room.
+    """
+    finish: Finish | None = None
+    answer = ""
+    await server.lane.enter(Urgency(PRIORITY, 0, "quality.judge"))
+    try:
+        async with aclosing(server.replica.generate(request)) as stream:
+            async for piece in stream:
+                if isinstance(piece, Finish):
+                    finish = piece
+                elif len(answer) < MAX_ANSWER_CHARS:
+                    answer += piece
+    finally:
+        server.lane.leave()
+    return answer, finish
 
 
 def read_score(answer: str) -> float | None:
