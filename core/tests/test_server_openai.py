@@ -148,6 +148,38 @@ async def test_a_tier_remembers_nothing_and_opens_no_game(
     assert list(palaver_server.gateway.games) == ["default"]
 
 
+async def test_a_tier_answers_in_any_language(
+    palaver_server: RunningServer, client: AsyncOpenAI
+) -> None:
+    """Where nobody names a language, no reply is in the wrong one."""
+    for reply in (
+        "Ich bin nicht der, den du suchst, und das ist gut.",
+        "\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440.",
+    ):
+        palaver_server.backend.replies = [reply]
+        answer = await client.chat.completions.create(model="tier/elite", messages=HELLO)
+        assert answer.choices[0].message.content == reply
+    answer = await client.chat.completions.create(
+        model="tier/elite", messages=HELLO, metadata={"lang": "fr"}
+    )
+    assert answer.choices[0].message.content == "Give me a moment."
+
+
+async def test_turns_of_a_tier_wait_for_no_other(
+    palaver_server: RunningServer, client: AsyncOpenAI
+) -> None:
+    """Two requests without a `user` run side by side, as a client of that API expects."""
+    gate = asyncio.Event()
+    palaver_server.backend.replies = [["One.", gate, Finish()], "Two."]
+    ask = client.chat.completions.create
+    first = asyncio.create_task(ask(model="tier/elite", messages=HELLO))
+    await palaver_server.backend.called()
+    second = await ask(model="tier/elite", messages=TALK)
+    assert second.choices[0].message.content == "Two."
+    gate.set()
+    assert (await first).choices[0].message.content == "One."
+
+
 async def test_a_tier_has_last_words(palaver_server: RunningServer, client: AsyncOpenAI) -> None:
     """When every backend fails there is a neutral line, or the client's own."""
     palaver_server.backend.replies = [[BackendUnavailable("local", "is down")]]
@@ -241,16 +273,16 @@ async def test_a_reply_cut_by_length_says_so(
 async def test_how_a_character_speaks_stays_the_personas(
     palaver_server: RunningServer, client: AsyncOpenAI
 ) -> None:
-    """A client may ask for less of an NPC, not for another temperature."""
+    """A client may ask for less of an NPC, not for another temperature or another end."""
     await client.chat.completions.create(
-        model="npc/vlad", messages=HELLO, temperature=1.9, top_p=0.1, stop=["a", "b"]
+        model="npc/vlad", messages=HELLO, temperature=1.9, top_p=0.1, stop=["a"], max_tokens=7
     )
     sampling = palaver_server.backend.requests[-1].sampling
-    assert (sampling.temperature, sampling.top_p) == (None, None)
-    assert sampling.stop == ("a", "b")
+    assert (sampling.temperature, sampling.top_p, sampling.stop) == (None, None, ())
+    assert sampling.max_tokens == 7
     # The NPC itself is as it was.
     await client.chat.completions.create(model="npc/vlad", messages=HELLO)
-    assert palaver_server.backend.requests[-1].sampling.stop == ()
+    assert palaver_server.backend.requests[-1].sampling.max_tokens == 120
 
 
 async def test_a_history_of_the_clients_own(

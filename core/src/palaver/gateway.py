@@ -260,6 +260,8 @@ class Gateway:
 
     def order(self, turn: Turn) -> tuple[str, ...]:
         """Return the key of turns that must run one after another with this one."""
+        if turn.given_prompt is not None:
+            return ("", turn.id)
         if turn.counterpart_key is not None:
             return (turn.npc.id, turn.counterpart_key)
         return (turn.npc.id, "", *sorted(turn.audience))

@@ -222,8 +222,11 @@ _ENOUGH_WORDS = 30
 """After so many words without a sign of another language it is not looked for any more."""
 
 
-def _language(turn: Turn) -> Checker:
+def _language(turn: Turn) -> Checker | None:
     lang = normal_lang(turn.lang).partition("-")[0]
+    if lang == "und":
+        # Nobody named one: the client's own prompt does, in words.
+        return None
     wanted = _SCRIPTS.get(lang, ("LATIN",))
     own = _WORDS.get(lang)
 

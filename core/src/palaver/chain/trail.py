@@ -53,6 +53,8 @@ class Trail:
         if not attempt.own and outcome == "served" and reason is None:
             reason = "shared with another turn that asked the same"
         entry = self.note(attempt.name, outcome, reason)
+        if len(attempt.entry.servers) > 1:
+            entry.server = attempt.server.name
         entry.begun_ms = (attempt.begun - turn.accepted_at) * 1000
         if attempt.first is not None:
             entry.first_ms = (attempt.first - turn.accepted_at) * 1000

@@ -365,18 +365,16 @@ def _check_player(ask: _Ask) -> None:
 
 
 def _narrow(turn: Turn, chat: ChatRequest) -> None:
-    """Let a client ask for less than the persona says; how it speaks stays the persona's."""
-    if chat.limit is None and not chat.stops:
+    """Let a client ask for less than the persona says; how it speaks stays the persona's.
+
+    Nor may it end a reply where it likes: what is whole may be kept, and said to others.
+    """
+    if chat.limit is None:
         return
     persona = turn.persona
     own = persona.front.sampling
     limits = [one for one in (own.max_tokens, chat.limit) if one is not None]
-    sampling = own.model_copy(
-        update={
-            "max_tokens": min(limits, default=None),
-            "stop": [*own.stop, *chat.stops][:4],
-        }
-    )
+    sampling = own.model_copy(update={"max_tokens": min(limits)})
     turn.persona = replace(persona, front=persona.front.model_copy(update={"sampling": sampling}))
 
 

@@ -29,6 +29,8 @@ __all__ = ["Given", "given_exchanges", "given_sections", "make_given_turn"]
 
 MAX_SAID_CHARS = 4_000
 """How much of the last words intent, plugins and log see; a model gets all of them."""
+UNKNOWN_LANG = "und"
+"""The tag for a language that nobody named (ISO 639-2); replies may be in any."""
 HISTORY_BLOCK = 4
 """Messages of the conversation that are dropped together where a prompt is too long."""
 
@@ -72,8 +74,8 @@ class _NoTemplate:
 def make_given_turn(given: Given, world: World, settings: Settings, game: Game) -> Turn:
     """Make a turn of a client's own prompt.
 
-    Nobody of the game answers: there is an NPC and a persona for this turn alone, so that it
-    waits for no other.
+    Nobody of the game answers: the NPC and the persona are made for this turn, which waits for
+    no other.
 
     Args:
         given: What the client brings.
@@ -92,7 +94,7 @@ def make_given_turn(given: Given, world: World, settings: Settings, game: Game) 
         file=Path(name),
         front=FrontMatter(
             name=name,
-            lang=given.lang or "en",
+            lang=given.lang or UNKNOWN_LANG,
             last_words=given.last_words,
             sampling=given.sampling,
         ),
@@ -104,20 +106,20 @@ def make_given_turn(given: Given, world: World, settings: Settings, game: Game) 
         id=given.id,
         game=game.name,
         branch=game.branch,
-        npc=Npc(given.id, name),
+        npc=Npc(name, name),
         player=player,
         persona=persona,
         world=world,
         tier=settings.tiers[given.tier],
         tier_name=given.tier,
         text=messages[last].content[:MAX_SAID_CHARS],
-        lang=choose_lang(given.lang, player.lang if player else None, None),
+        lang=choose_lang(given.lang, player.lang if player else None, UNKNOWN_LANG),
         priority=given.priority,
         seed=given.seed,
         mood=persona.front.mood,
         accepted_at=time.perf_counter(),
         given_prompt=messages,
-        given_history=given_exchanges(given.id, player, messages[:last]),
+        given_history=given_exchanges(name, player, messages[:last]),
     )
 
 
