@@ -414,14 +414,26 @@ async def test_old_replies_are_renewed_in_the_background(world: Path, clock: Clo
         assert (new.cached, new.text) == (True, "Answer 3.")
 
 
-async def test_what_a_player_dislikes_is_not_said_again(world: Path) -> None:
-    """A reply that was disliked leaves the cache."""
+@pytest.mark.parametrize("kind", ["dislike", "report", "like", "skip"])
+async def test_what_a_player_dislikes_is_not_said_again(world: Path, kind: str) -> None:
+    """A reply that was disliked or reported leaves the cache."""
+    async with serving(world, ONE) as palaver:
+        await say(palaver, "Hello", "p1")
+        engine = await palaver.ready()
+        done = await engine.say("vlad", "Hello", turn="t1", player="p2")
+        assert done["cached"]
+        await engine.send({"type": "turn.feedback", "turn": "t1", "kind": kind})
+        await engine.ping()
+        assert await cached(palaver, "Hello", "p3") == (kind in ("like", "skip"))
+
+
+async def test_no_prompt_is_built_for_what_is_cached(world: Path) -> None:
+    """The cache is asked before a template is rendered."""
     async with serving(world, ONE) as palaver:
         turns: list[Turn] = []
-        await say(palaver, "Hello", "p1")
-        assert (await say(palaver, "Hello", "p2", on_turn=turns.append)).cached
-        palaver.gateway.cache.forget(turns[0])
-        assert not await cached(palaver, "Hello", "p3")
+        for player in ("p1", "p2"):
+            await say(palaver, "Hello", player, on_turn=turns.append)
+        assert [turn.prompt is None for turn in turns] == [False, True]
 
 
 async def test_a_broken_cache_costs_no_turn(

@@ -438,6 +438,8 @@ class Gateway:
             kind: `skip`, `like`, `dislike` or `report`.
             note: The player's own words, or None.
         """
+        if kind in ("dislike", "report"):
+            self.cache.forget(session.id, turn)
         for call in self._feedback:
             self._background.tell(call, turn=turn, session=session, kind=kind, note=note)
 

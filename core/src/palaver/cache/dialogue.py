@@ -12,6 +12,7 @@ import hashlib
 import logging
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from palaver.cache.counts import CacheCounts
 from palaver.cache.near import Heard, Near
 from palaver.cache.renew import Renewer
 from palaver.cache.shared import SharedShelves
-from palaver.cache.shelf import MAX_RAW_CHARS, Shelf, Variant, text_id
+from palaver.cache.shelf import MAX_RAW_CHARS, Shelf, Variant
 from palaver.cache.situation import Situation, situation_of, telling
 from palaver.turn.tags import actions_in, without_tags
 
@@ -36,6 +37,8 @@ log = logging.getLogger("palaver.cache")
 
 LOOK_AGAIN_S = 30.0
 """After so long the shared store is asked again for what lies in memory, in seconds."""
+MAX_SAID = 10_000
+"""Turns whose reply can still be disliked."""
 ASK_AGAIN_S = 60.0
 """A new reply for a situation is asked for at most this often in the background, in seconds."""
 
@@ -68,6 +71,7 @@ class DialogueCache:
         self._clock = clock
         self._near = Near(settings.limits.cache_bytes)
         self._heard = Heard()
+        self._said: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict()
         self._shared = SharedShelves(store)
         self._renewer: Renewer | None = None
         self._dice = random.Random()
@@ -135,25 +139,8 @@ class DialogueCache:
             counts.misses += 1
             return None
         counts.hits += 1
-        self._heard.add(turn, variant.id)
+        self._note(turn, found.key, variant)
         self._renew_if_old(found.key, shelf, turn)
-        return variant
-
-    def spare(self, turn: Turn) -> Variant | None:
-        """Return a reply for a turn that no model answers, though there are too few to choose.
-
-        Args:
-            turn: The turn, after `lookup`.
-        """
-        if turn.situation is None:
-            return None
-        shelf = self._near.get(turn.situation.key)
-        if shelf is None:
-            return None
-        shelf.expire(self._clock())
-        variant = self._choose(shelf, turn)
-        if variant is not None:
-            self._heard.add(turn, variant.id)
         return variant
 
     def keep(self, turn: Turn) -> None:
@@ -174,26 +161,29 @@ class DialogueCache:
             counts.stored += 1
         else:
             counts.refused["same"] += 1
-        self._heard.add(turn, variant.id)
+        self._note(turn, turn.situation.key, variant)
 
-    def forget(self, turn: Turn) -> None:
-        """Say the reply of a turn to nobody again, because a player did not like it.
+    def forget(self, session: str, turn: str) -> None:
+        """Say a reply to nobody again, because whoever heard it did not like it.
 
         Args:
-            turn: The turn, which is over.
+            session: Id of the session.
+            turn: Id of the turn, which is over.
         """
-        if turn.situation is None:
-            return
-        key, unloved = turn.situation.key, text_id(turn.result.text)
+        key, unloved = self._said.pop((session, turn), ("", ""))
         shelf = self._near.get(key)
-        if shelf is None:
-            return
-        left = [one for one in shelf.variants if one.id != unloved]
-        if len(left) == len(shelf.variants):
-            return
-        # Whole, not only this reply: merging with the store would bring it back.
-        self._near.drop(key)
-        self._shared.delete([key])
+        if shelf is not None and any(one.id == unloved for one in shelf.variants):
+            # Whole, not only this reply: merging with the store would bring it back.
+            self._near.drop(key)
+            self._shared.delete([key])
+
+    def _note(self, turn: Turn, key: str, variant: Variant) -> None:
+        """Note what was heard."""
+        self._heard.add(turn, variant.id)
+        if turn.session is not None:
+            self._said[turn.session, turn.id] = (key, variant.id)
+            if len(self._said) > MAX_SAID:
+                self._said.popitem(last=False)
 
     def _counts(self, turn: Turn) -> CacheCounts:
         return self.counts.setdefault(turn.tier_name, CacheCounts())
