@@ -15,7 +15,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from docs_docstrings import signature, to_markdown
@@ -25,6 +25,9 @@ from workspace import ROOT
 
 from palaver import hookspecs, messages
 from palaver.config import models
+
+if TYPE_CHECKING:
+    from palaver.plugins import Plugins
 
 REFERENCE = ROOT / "docs" / "reference"
 VARIABLES = {
@@ -114,7 +117,7 @@ def hooks_page() -> str:
     return _page(parts)
 
 
-TABLES = ("server", "limits", "memory", "spend", "store", "quality", "backends", "tiers")
+TABLES = ("server", "limits", "memory", "spend", "store", "quality", "plugins", "backends", "tiers")
 """Settings that have a section of their own."""
 
 
@@ -139,12 +142,19 @@ def settings_page() -> str:
         models.SpendSettings,
         models.StoreTable,
         models.QualitySettings,
+        models.PluginsTable,
         models.Tier,
         models.CacheRule,
     ):
         parts += _settings(model)
     parts += ["### Shipped tiers", _tiers_table()]
     parts += ["## `[backends.NAME]`", *_backends()]
+    for name, table in sorted(_plugins().tables.items()):
+        parts += [f"## `[plugins.{name}]`", to_markdown(table.model.__doc__ or "")]
+        parts.append(field_table(table.model))
+        for key, inner in nested_models(table.model):
+            parts += [f"### `[plugins.{name}.{key}]`", to_markdown(inner.__doc__ or "")]
+            parts.append(field_table(inner))
     parts += ["## Environment variables", _variables_table()]
     return _page(parts)
 
@@ -192,11 +202,14 @@ def _backends() -> Iterator[str]:
 
 
 def _backend_types() -> list[Any]:
+    return sorted(_plugins().backend_types.values(), key=lambda kind: str(kind.name))
+
+
+def _plugins() -> Plugins:
     from palaver.plugins import make_plugin_manager
 
     # All packages, whatever the environment of whoever makes the pages says.
-    types = make_plugin_manager(environ={}).backend_types
-    return sorted(types.values(), key=lambda kind: str(kind.name))
+    return make_plugin_manager(environ={})
 
 
 def cli_page() -> str:

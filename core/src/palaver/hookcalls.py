@@ -26,7 +26,8 @@ CORE = "palaver"
 SLOW_S = 0.1
 """A plugin that takes longer without awaiting anything is named: nobody can be served meanwhile."""
 AT_START = frozenset(
-    f"palaver_register_{what}" for what in ("backends", "stores", "bridges", "world", "commands")
+    f"palaver_register_{what}"
+    for what in ("backends", "stores", "settings", "bridges", "world", "commands")
 )
 """These run before anybody is served, and import what they need."""
 TRACE = "PALAVER_TRACE_HOOKS"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from palaver.bridge import Bridge
     from palaver.chain.backend import BackendType
     from palaver.chain.checks import Checker
-    from palaver.plugins import WorldRegistry
+    from palaver.plugins import PluginSettings, WorldRegistry
     from palaver.prompt.sections import Prompt
     from palaver.session_info import SessionInfo
     from palaver.store import StoreType
@@ -76,6 +76,27 @@ def palaver_register_stores(register: Callable[[StoreType], None]) -> None:
         @hookimpl
         def palaver_register_stores(register):
             register(StoreType("redis", RedisSettings, RedisStore))
+
+    Added in 0.1.
+    """
+
+
+@_hookspec
+def palaver_register_settings(register: Callable[[PluginSettings], None]) -> None:
+    """Tell what may stand in `[plugins.NAME]` of `palaver.toml`.
+
+    Called once on start, before the settings of plugins are checked: a wrong key is told with
+    file and line, by `palaver check` too. All plugins are called. Synchronous; no I/O. Read the
+    table in a bridge's `start`, with `Model.model_validate(gateway.settings.plugins.of(NAME))`.
+    A world that is not trusted has no such tables.
+
+    Args:
+        register: Takes one `PluginSettings`; raises `PluginError` where the name is taken.
+
+    Example:
+        @hookimpl
+        def palaver_register_settings(register):
+            register(PluginSettings("moon", MoonSettings))
 
     Added in 0.1.
     """
@@ -275,7 +296,8 @@ def palaver_filter(turn: Turn) -> Filter | AsyncFilter | None:
     chained in the order of registration, after the core's own, which turns inline tags into
     events. A filter sees every event and returns what goes on; `Stop` ends the line. A filter
     whose `feed` is async gets whole sentences, each under `limits.hook_ms` (250 ms). One that
-    raises or is late is taken out, and what it held is shown.
+    raises or is late is taken out, and what it held is shown. While it is called,
+    `turn.authored` tells lines that were written by an author from a model's.
 
     Args:
         turn: The turn; read only.

@@ -25,12 +25,13 @@ from palaver.plugin_files import hook_problem, import_file, in_words
 
 if TYPE_CHECKING:
     import click
+    from pydantic import BaseModel
 
     from palaver.bridge import Bridge
     from palaver.chain.backend import BackendType
     from palaver.store import StoreType
 
-__all__ = ["PluginInfo", "Plugins", "WorldRegistry", "make_plugin_manager"]
+__all__ = ["PluginInfo", "PluginSettings", "Plugins", "WorldRegistry", "make_plugin_manager"]
 
 log = logging.getLogger("palaver.plugins")
 
@@ -59,6 +60,19 @@ class PluginInfo:
     source: str
     hooks: Sequence[str] = ()
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """What may stand in `[plugins.NAME]`, as a plugin registers it.
+
+    Attributes:
+        name: NAME, best the plugin's own.
+        model: Model of the table, with `extra="forbid"`.
+    """
+
+    name: str
+    model: type[BaseModel]
 
 
 class WorldRegistry:
@@ -100,6 +114,7 @@ class Plugins:
         infos: What was found, loaded or not.
         backend_types: Backend types by name.
         store_types: Store types by name.
+        tables: What may stand in `[plugins.NAME]`, by that name.
         bridges: Bridges.
         template_folders: Folders of base templates.
         worlds: Example worlds by name.
@@ -109,6 +124,7 @@ class Plugins:
     infos: list[PluginInfo] = field(default_factory=list)
     backend_types: dict[str, BackendType] = field(default_factory=dict)
     store_types: dict[str, StoreType] = field(default_factory=dict)
+    tables: dict[str, PluginSettings] = field(default_factory=dict)
     bridges: list[Bridge] = field(default_factory=list)
     template_folders: list[Path] = field(default_factory=list)
     worlds: dict[str, Path] = field(default_factory=dict)
@@ -135,6 +151,7 @@ class Plugins:
         """
         self._named("palaver_register_backends", self.backend_types, "backend type")
         self._named("palaver_register_stores", self.store_types, "store type")
+        self._named("palaver_register_settings", self.tables, "settings")
         bridges: dict[str, Bridge] = {}
         self._named("palaver_register_bridges", bridges, "bridge")
         self.bridges.extend(bridges.values())

@@ -15,7 +15,7 @@ from typing import Any
 import platformdirs
 
 from palaver.chain.backend import Backend, BackendContext, BackendSettings, BackendType
-from palaver.config.load import parse_backend, parse_store
+from palaver.config.load import parse_backend, parse_plugin, parse_store
 from palaver.config.models import Settings
 from palaver.errors import ConfigError, WorldError
 from palaver.gateway import Parts
@@ -185,9 +185,13 @@ async def prepare(
             )
     plugins = make_plugin_manager(
         world_plugins=located.folder / "plugins" if trusted else None,
-        block=settings.plugins.get("block", []),
+        block=settings.plugins.block,
         environ=environ,
     )
+    for table in plugins.tables.values():
+        parse_plugin(settings, table, file=file)
+    unread = set(settings.plugins.names) - set(plugins.tables)
+    notes.extend(f"no plugin reads [plugins.{name}]; is it installed?" for name in sorted(unread))
     types = {kind.name: kind for kind in (*plugins.backend_types.values(), *backend_types)}
     snapshot = await asyncio.to_thread(
         load_world, located.folder, plugins.template_folders, trusted=trusted

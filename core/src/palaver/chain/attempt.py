@@ -33,7 +33,7 @@ class Host(Protocol):
     def checkers(self) -> Sequence[Named]:
         """Return new checkers of an opening."""
 
-    def filters(self, opening: Opening) -> FilterChain:
+    def filters(self, opening: Opening, *, authored: bool) -> FilterChain:
         """Return new filters whose text goes into an opening."""
 
     def passed(self, attempt: Attempt) -> None:
@@ -120,7 +120,7 @@ class Attempt:
         self.heard = self.alone = False
         checkers = () if entry.type.instant else host.checkers()
         self.opening = Opening(host.reply, checkers, self._decided)
-        self.filters = host.filters(self.opening)
+        self.filters = host.filters(self.opening, authored=entry.type.instant)
         self._timer = self._loop.call_at(min(limits.first_at, limits.ends_at), self._watch)
 
     def start(self) -> None:

@@ -46,6 +46,7 @@ async def speak_filler(
         if text is None:
             continue
         reply.begin()
+        turn.authored = True
         filters = make_filters(reply.show, reply.say)
         filters.feed(text)
         await filters.finish()

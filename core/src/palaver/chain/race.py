@@ -169,8 +169,9 @@ class Race:
                 found.append((call.plugin, checker))
         return found
 
-    def filters(self, opening: Opening) -> FilterChain:
+    def filters(self, opening: Opening, *, authored: bool) -> FilterChain:
         """Return new filters whose text goes into an opening."""
+        self._turn.authored = authored
         return self._make_filters(opening.show, opening.say)
 
     def passed(self, attempt: Attempt) -> None:

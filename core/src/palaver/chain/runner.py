@@ -84,7 +84,7 @@ class ChainRunner:
             model: The model.
             adapter: Its adapter, or None.
         """
-        await self._say(raw)
+        await self._say(raw, authored=False)
         if not self._reply.length:
             return False
         self._turn.result.served_by = ServedBy(CACHE, CACHE, model, adapter)
@@ -101,7 +101,7 @@ class ChainRunner:
         """
         before = self._reply.length
         words = self._turn.persona.front.last_words
-        await self._say(words)
+        await self._say(words, authored=True)
         if self._reply.length == before:
             # A filter took even these; a turn without words would break the promise.
             self._reply.show(Text(words))
@@ -115,8 +115,9 @@ class ChainRunner:
         if self._own is not None:
             await self._own.abort()
 
-    async def _say(self, text: str) -> None:
+    async def _say(self, text: str, *, authored: bool) -> None:
         self._reply.begin()
+        self._turn.authored = authored
         self._own = self._make_filters(self._reply.show, self._reply.say)
         self._own.feed(text)
         await self._own.finish()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from palaver.cli.options import count
-from palaver.config.load import load_settings
+from palaver.config.load import load_settings, parse_plugin
 from palaver.config.models import Settings
 from palaver.errors import ConfigError
 from palaver.plugins import Plugins, make_plugin_manager
@@ -46,6 +46,18 @@ def find_problems(
         problems += _in_settings(err, toml)
         settings = load_settings(None)
     plugins = _plugins(located, settings, problems, first)
+    for table in plugins.tables.values():
+        try:
+            parse_plugin(settings, table, file=toml)
+        except ConfigError as err:
+            problems.extend(
+                Problem(toml, one.line, "error", f"{one.key}: {one.problem}")
+                for one in (err, *err.others)
+            )
+    for name in sorted(set(settings.plugins.names) - set(plugins.tables)):
+        problems.append(
+            Problem(toml, None, "warning", f"no plugin reads [plugins.{name}]; is it installed?")
+        )
     try:
         chosen_store(settings, plugins.store_types, toml)
     except ConfigError as err:
@@ -99,7 +111,7 @@ def _plugins(
             )
     plugins = make_plugin_manager(
         world_plugins=folder / "plugins" if trusted else None,
-        block=settings.plugins.get("block", []) if trusted else [],
+        block=settings.plugins.block if trusted else [],
     )
     problems.extend(
         Problem(Path(info.source), None, "error", info.problem)

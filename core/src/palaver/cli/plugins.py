@@ -94,7 +94,7 @@ def _load(world: str | None) -> Plugins:
     folder = located.folder / "plugins"
     plugins = make_plugin_manager(
         world_plugins=folder if trusted else None,
-        block=settings.plugins.get("block", []) if trusted else [],
+        block=settings.plugins.block if trusted else [],
     )
     if not trusted:
         # Whoever has just written one wonders where it is.

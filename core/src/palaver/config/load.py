@@ -20,9 +20,10 @@ from palaver.explain import Trouble, explain
 
 if TYPE_CHECKING:
     from palaver.chain.backend import BackendSettings, BackendType
+    from palaver.plugins import PluginSettings
     from palaver.store import StoreSettings, StoreType
 
-__all__ = ["load_settings", "parse_backend", "parse_store"]
+__all__ = ["load_settings", "parse_backend", "parse_plugin", "parse_store"]
 
 PREFIX = "PALAVER_"
 NESTING = "__"
@@ -110,6 +111,20 @@ def parse_store(
     """
     checked: StoreSettings = _checked(table, kind.settings, file, ("store",))
     return checked
+
+
+def parse_plugin(settings: Settings, kind: PluginSettings, *, file: Path | None = None) -> Any:
+    """Check a `[plugins.NAME]` table with the model of its plugin.
+
+    Args:
+        settings: The settings.
+        kind: Name and model.
+        file: The file they stand in.
+
+    Raises:
+        ConfigError: A key or value cannot be used.
+    """
+    return _checked(settings.plugins.of(kind.name), kind.model, file, ("plugins", kind.name))
 
 
 def _checked(

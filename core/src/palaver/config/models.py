@@ -6,10 +6,12 @@ are checked by the plugin that registers it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from palaver.config.quality import QualitySettings
 from palaver.config.spend import SpendSettings
@@ -20,6 +22,7 @@ __all__ = [
     "CacheRule",
     "Limits",
     "MemorySettings",
+    "PluginsTable",
     "QualitySettings",
     "Server",
     "Settings",
@@ -192,6 +195,39 @@ class StoreTable(BaseModel):
     )
 
 
+class PluginsTable(BaseModel):
+    """`[plugins]`: which plugins load; a table `[plugins.NAME]` holds the settings of one."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    block: list[Name] = Field(default=[], description="Plugins that are not loaded.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_tables(cls, data: Any) -> Any:
+        """Refuse a misspelt `block`: whatever else stands here is a plugin's table."""
+        known = cls.model_fields
+        wrong = data.items() if isinstance(data, dict) else ()
+        errors: list[InitErrorDetails] = [
+            {"type": "extra_forbidden", "loc": (str(name),), "input": value}
+            for name, value in wrong
+            if name not in known and not isinstance(value, dict)
+        ]
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return data
+
+    def of(self, name: str) -> dict[str, Any]:
+        """Return the table of a plugin; empty where there is none."""
+        found: dict[str, Any] = (self.__pydantic_extra__ or {}).get(name, {})
+        return found
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The plugins that have a table."""
+        return list(self.__pydantic_extra__ or {})
+
+
 class Settings(_Settings):
     """All of `palaver.toml`."""
 
@@ -202,9 +238,7 @@ class Settings(_Settings):
     store: StoreTable = StoreTable()
     quality: QualitySettings = QualitySettings()
     default_tier: Name = Field(default="elite", description="Tier of a persona that names none.")
-    plugins: dict[Literal["block"], list[Name]] = Field(
-        default={}, description="`block` lists plugins that are not loaded."
-    )
+    plugins: PluginsTable = PluginsTable()
     backends: dict[Name, dict[str, Any]] = Field(
         default={}, description="Sources of text by name; the keys depend on `type`."
     )

@@ -170,6 +170,8 @@ class Turn:
         calls: Actions that were called so far.
         raw: What a model wrote, tags and all, if one backend alone spoke the whole reply; else
             None. It is what the dialogue cache keeps.
+        authored: Whether what is about to be said was written by an author (an authored line, a
+            filler, last words), not by a model; holds while `palaver_filter` is called.
         situation: Where it happens, as the dialogue cache sees it; None where that is of no use.
         session: Id of the session that started it, or None.
         trace: Notes for whoever wonders: plugins that failed, facts that were missing.
@@ -210,6 +212,7 @@ class Turn:
     refused: str | None = None
     calls: int = 0
     raw: str | None = None
+    authored: bool = False
     situation: Situation | None = None
     session: str | None = None
     trace: list[str] = field(default_factory=list)

@@ -211,18 +211,18 @@ def restrict_untrusted(
             del left["store"]
     for section, harmful in _HARMFUL.items():
         inner = table.get(section)
-        if isinstance(inner, Mapping) and (found := sorted(harmful & set(inner))):
+        if isinstance(inner, Mapping) and (found := sorted((harmful or set(inner)) & set(inner))):
             notes.append(f"[{section}] {', '.join(found)} is left out")
-            left[section] = {key: value for key, value in inner.items() if key not in harmful}
+            left[section] = {key: value for key, value in inner.items() if key not in found}
     return left, notes
 
 
-_HARMFUL = {
+_HARMFUL: dict[str, frozenset[str] | None] = {
     "server": frozenset({"host", "hosts", "origins", "tls_cert", "tls_key"}),
     "memory": frozenset({"path"}),
-    "plugins": frozenset({"block"}),
+    "plugins": None,
 }
-"""Settings that open doors, write where they like, or switch off what keeps watch."""
+"""Settings that open doors, write where they like, or switch off what keeps watch; None for all."""
 
 
 def _reason(table: Mapping[str, Any], types: Mapping[str, BackendType]) -> str | None:
