@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import io
 import os
 import pty
 import re
@@ -26,8 +25,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pictures import save
 from rich.console import Console
-from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 from workspace import ROOT
 
@@ -45,21 +44,6 @@ TYPED = (
 )
 REPLY_S = 30.0
 """Longest wait for anything to be shown, in seconds."""
-FONTS = "ui-monospace, Menlo, Consolas, DejaVu Sans Mono"
-THEME = TerminalTheme(
-    (24, 24, 32),
-    (222, 220, 230),
-    [
-        (24, 24, 32),
-        (240, 113, 120),
-        (158, 206, 106),
-        (229, 192, 123),
-        (122, 162, 247),
-        (198, 146, 233),
-        (103, 196, 204),
-        (222, 220, 230),
-    ],
-)
 
 
 def record() -> str:
@@ -137,16 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.text:
         Console().print(text)
         return 0
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
-    console.print(text)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    picture = console.export_svg(title="palaver chat", theme=THEME, unique_id="palaver-chat")
-    # Rich asks a server of others for its font; whoever looks at the picture need not.
-    picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
-    picture = picture.replace("Fira Code", FONTS)
-    # Some viewers drop spaces at the beginning of a line.
-    picture = picture.replace("<text class", '<text xml:space="preserve" class')
-    args.out.write_text("\n".join(line.rstrip() for line in picture.splitlines()) + "\n", "utf-8")
+    save(text, args.out, title="palaver chat", columns=COLUMNS)
     print(f"wrote {args.out.relative_to(ROOT) if args.out.is_relative_to(ROOT) else args.out}")
     return 0
 

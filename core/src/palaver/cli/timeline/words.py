@@ -121,4 +121,4 @@ def dollars(value: float) -> str:
     """Return an amount with the digits that matter: `$0.00042`, `$1.20`."""
     if value >= 1:
         return f"${value:.2f}"
-    return f"${value:.2g}" if value >= 0.0001 else f"${value:.1e}"
+    return f"${value:.2g}" if value >= 0.0001 else "under $0.0001"
