@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from palaver.chain.backend import BackendType, Finish, GenerateRequest
-from palaver.chain.checks import OK, WAIT, Checker, Objection
+from palaver.chain.checks import GO, OK, WAIT, Checker, Objection, Verdict
 from palaver.chain.hedge import HedgeBudget
 from palaver.chain.opening_checks import opening_checker
 from palaver.chain.runner import ChainRunner
@@ -346,6 +346,18 @@ async def test_a_prompt_that_begins_with_few_words_does_not_leak() -> None:
         assert check("You are a test, I presume?", False) is not WAIT
     finally:
         PROMPT.sections.remove(secret)
+
+
+async def test_an_objection_in_the_middle_leaves_no_open_sentence() -> None:
+    """What was shown of the sentence after it cannot be taken back, but is closed."""
+
+    def check(text: str, whole: bool) -> Verdict:
+        return Objection("a secret") if "secret" in text else GO
+
+    local = ScriptedBackend("local", ["Listen. ", "It is a secret. And", " there", Finish()])
+    turn = await speak(local, checks=[lambda turn: check])
+    assert turn.result.text == "Listen. It is a secret. And…"
+    assert turn.result.status == "truncated"
 
 
 async def test_what_is_held_back_of_a_broken_reply_is_never_shown() -> None:

@@ -145,7 +145,7 @@ class ChainRunner:
         cut = self._reply.full or (
             finish is not None and finish.reason == "length" and not attempt.enough
         )
-        if cut:
+        if cut or objection is not None:
             self._reply.cut_short()
         if result.status == "completed" and (cut or objection is not None):
             result.status = "truncated"
