@@ -33,7 +33,12 @@ VOICES: Mapping[str, Sequence[str]] = {
     "static": ("crows", "gather", "above", "ruined", "towers", "again"),
     "last words": LAST_WORDS.split(),
 }
-PLACES = ("first", "second", "third")
+PLACES = {
+    "first": {"type": "vllm"},
+    "second": {"type": "cloud", "provider": "openai"},
+    "third": {"type": "vllm"},
+}
+"""What stands at each place of a chain: local servers, and one in the cloud."""
 _VOICE_OF = {word: voice for voice, words in VOICES.items() for word in words}
 
 
@@ -45,12 +50,9 @@ def text_of(voice: str, number: int) -> str:
 
 
 def voices_of(text: str) -> list[str]:
-    """Return the voices of a text in order; a word that belongs to nobody fails."""
-    found = []
-    for word in re.findall(r"\w+", text):
-        assert word.lower() in _VOICE_OF, f"no character says {word!r}: {text!r}"
-        found.append(_VOICE_OF[word.lower()])
-    return list(dict.fromkeys(found))
+    """Return the voices of a text in order; what belongs to nobody is a voice of its own."""
+    words = re.findall(r"\w+", text)
+    return list(dict.fromkeys(_VOICE_OF.get(word.lower(), f"{word!r}?") for word in words))
 
 
 @dataclass
@@ -74,13 +76,13 @@ class Chain:
             self.limits.setdefault(place, HEALTHY_MS)
             self.servers[place] = FaultServer(lambda number, voice=place: text_of(voice, number))
 
-    def settings(self, kind: str) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """Return what stands in `palaver.toml` for it, by dotted key."""
         found: dict[str, Any] = {}
         names = {place: f"{self.name}-{place}" for place in PLACES}
         for place, name in names.items():
             url = self.servers[place].url
-            table = {"type": kind, "url": url, "model": "base", "connect_ms": HEALTHY_MS}
+            table = {**PLACES[place], "url": url, "model": "base", "connect_ms": HEALTHY_MS}
             found |= {f"backends.{name}.{key}": value for key, value in table.items()}
         tier = f"tiers.{self.name}"
         limits = {name: self.limits[place] for place, name in names.items()}
@@ -148,14 +150,16 @@ class Stage:
         assert kinds.count("turn.done") == 1
         assert engine.text(turn) == done["text"], "text is the deltas joined"
         for sentence in engine.turn_messages(turn, "turn.sentence"):
-            assert len(voices_of(sentence["text"])) <= 1, f"two voices in one: {sentence}"
+            assert len(voices_of(sentence["text"])) <= 1, f"two voices in {sentence}: {done}"
         if done["status"] != "cancelled":
             served = [one for one in done["trail"] if one["outcome"] == "served"]
             assert done["text"], "there are words"
             assert [one["backend"] for one in served] == [done["served_by"]["backend"]], done
             waited_s = self._first[turn] - self._started[turn]
             assert waited_s < FIRST_TEXT_MS / 1000 + SLACK_S, f"{waited_s:.1f} s for words: {done}"
-        return voices_of(done["text"])
+        heard = voices_of(done["text"])
+        assert set(heard) <= VOICES.keys(), f"no character says this: {done}"
+        return heard
 
     async def quiet(self, chains: Iterable[Chain]) -> None:
         """Wait until no model server is at work any more: whoever lost was told to stop."""
@@ -204,20 +208,18 @@ def stage(tmp_path: Path) -> Callable[..., Any]:
     """
 
     @asynccontextmanager
-    async def opened(
-        chains: Sequence[Chain], kind: str = "vllm", **overrides: Any
-    ) -> AsyncIterator[Stage]:
+    async def opened(chains: Sequence[Chain], **overrides: Any) -> AsyncIterator[Stage]:
         world = _world(tmp_path / "world")
         async with nothing_left(), AsyncExitStack() as stack:
             settings: dict[str, Any] = {"backends.static.type": "static"}
             for chain in chains:
                 for server in chain.servers.values():
                     await stack.enter_async_context(server)
-                settings |= chain.settings(kind)
+                settings |= chain.settings()
             running = running_server(
                 world,
                 overrides={**settings, **overrides},
-                environ={"PALAVER_PLUGINS": f"static,{kind}"},
+                environ={"PALAVER_PLUGINS": "static,vllm,cloud"},
             )
             palaver = await stack.enter_async_context(running)
             engine = await palaver.engine()

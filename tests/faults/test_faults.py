@@ -68,9 +68,9 @@ async def test_a_fault_costs_no_turn(
             for turn in turns[place]:
                 heard, done = running.check(turn), running.done[turn]
                 if fault == "10 MB":
-                    assert (heard, done["status"]) == ([place], "truncated")
+                    assert (heard, done["status"]) == ([place], "truncated"), done["trail"]
                 elif fault in MIDWAY and place in heard:
-                    assert (heard, done["status"]) == ([place, follower], "rescued")
+                    assert (heard, done["status"]) == ([place, follower], "rescued"), done
                 else:
                     # The breaker may have opened, after which it is not asked at all.
                     assert (heard, done["status"]) == ([follower], "completed"), done

@@ -106,14 +106,19 @@ async def _blank(exchange: Exchange) -> None:
     await exchange.finish()
 
 
+async def _says(exchange: Exchange, text: str) -> None:
+    """Say something as one token: how slowly it would come is no part of the fault."""
+    await exchange.begin()
+    await exchange.token(text)
+    await exchange.finish()
+
+
 async def _refusal(exchange: Exchange) -> None:
-    exchange.asked.text = REFUSAL
-    await _speaks(exchange)
+    await _says(exchange, REFUSAL)
 
 
 async def _leak(exchange: Exchange) -> None:
-    exchange.asked.text = exchange.asked.prompt
-    await _speaks(exchange)
+    await _says(exchange, exchange.asked.prompt)
 
 
 async def _endless_line(exchange: Exchange) -> None:
