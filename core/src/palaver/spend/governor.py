@@ -227,6 +227,13 @@ class Governor:
             self._book.changed()
         return cost
 
+    def refresh(self) -> None:
+        """Ask soon what other gateways have spent; without a shared store it does nothing."""
+        if self._sharing is not None:
+            self._roll()
+            for one in (self._sums.get("all", ceiling=self._spend.usd_per_day), *self._sums.few()):
+                self._sharing.push(one)
+
     def spent(self) -> dict[str, dict[str, float]]:
         """Return what was spent today, in US dollars, by kind (`all`, `tier`, ...) and name."""
         self._roll()

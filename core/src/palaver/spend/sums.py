@@ -109,6 +109,10 @@ class Sums:
         found.ceiling = ceiling
         return found
 
+    def few(self) -> list[Sum]:
+        """Return the sums of the day but those of players."""
+        return list(self._few.values())
+
     def of_today(self) -> Iterator[Sum]:
         """Return the sums of the day."""
         yield from self._few.values()
