@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from palaver.chain.backend import Finish
 from palaver.errors import BackendUnavailable
-from palaver.testing.scripted import ScriptedBackend
+from palaver.testing.scripted import ScriptedBackend, scripted_type
 from palaver.testing.server import RunningServer, running_server
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Good evening."}]
@@ -379,6 +380,49 @@ async def test_a_client_that_leaves_ends_its_turn(
     async with asyncio.timeout(20):
         await call.ended.wait()
     assert call.closed_early
+
+
+@pytest.mark.parametrize("model", ["persona/vampire", "tier/elite"])
+async def test_what_costs_money_stays_within_its_limits(
+    model: str, palaver_world: Path, connect: Callable[..., AsyncOpenAI]
+) -> None:
+    """Spend limits hold here as everywhere: with spending off no paid backend is asked."""
+    paid = ScriptedBackend("local", "That will be a dollar.")
+    kind = replace(scripted_type([paid], name="paid"), paid=True)
+    prices = {f"backends.local.usd_per_m_{what}": 1.0 for what in ("prompt", "completion")}
+    async with running_server(
+        palaver_world,
+        overrides={"backends.local.type": "paid", "spend.mode": "off", **prices},
+        backend_types=[kind],
+    ) as palaver:
+        answer = await connect(palaver).chat.completions.create(model=model, messages=HELLO)
+        assert answer.choices[0].message.content in ("The night is over.", "Give me a moment.")
+        assert answer.model_extra is not None
+        outcomes = [one["outcome"] for one in answer.model_extra["palaver"]["trail"]]
+        assert outcomes == ["refused", "served"]
+    assert paid.calls == []
+
+
+@pytest.mark.parametrize("model", ["persona/vampire", "tier/elite"])
+async def test_the_dialogue_cache_answers(
+    model: str, palaver_world: Path, connect: Callable[..., AsyncOpenAI]
+) -> None:
+    """What was said often enough comes out of the cache; another prompt is another situation."""
+    backend = ScriptedBackend("local", *(f"Good evening, number {n}." for n in ("one", "two")))
+    async with running_server(
+        palaver_world, backend=backend, overrides={"tiers.elite.cache": {"variants": 2}}
+    ) as palaver:
+        ask = connect(palaver).chat.completions.create
+        cached = []
+        for _ in range(4):
+            answer = await ask(model=model, messages=HELLO)
+            assert answer.model_extra is not None
+            cached.append(answer.model_extra["palaver"]["cached"])
+        assert cached == [False, False, True, True]
+        assert len(backend.calls) == 2
+        if model.startswith("tier/"):
+            await ask(model=model, messages=TALK[:1] + HELLO)
+            assert len(backend.calls) == 3
 
 
 TOKENS = """
