@@ -15,7 +15,7 @@ from palaver.testing.scripted import ScriptedBackend
 from palaver.testing.server import RunningServer, running_server, write_world
 from palaver.world.trust import restrict_untrusted
 from palaver_cloud import palaver_register_backends
-from palaver_cloud.backend import PROVIDERS
+from palaver_cloud.providers import PROVIDERS
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS)
 KEY = "sk-a-very-secret-key"

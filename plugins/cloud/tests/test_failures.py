@@ -155,6 +155,7 @@ TOO_MANY = "The input token count (1054016) exceeds the maximum number of tokens
             BackendRefused,
             id="403 moderation of openrouter",
         ),
+        pytest.param(408, openai("Timed out."), BackendUnavailable, id="408"),
         pytest.param(500, anthropic("api_error"), BackendResponseError, id="500"),
         pytest.param(502, b"<html>", BackendUnavailable, id="502"),
         pytest.param(504, gemini(504, "DEADLINE_EXCEEDED"), BackendUnavailable, id="504"),

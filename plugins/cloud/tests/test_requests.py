@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from palaver.chain.backend import Sampling
 from palaver.prompt.sections import Message
 from palaver.testing.turns import make_request
-from palaver_cloud.backend import PROVIDERS
 from palaver_cloud.config import CloudSettings
 from palaver_cloud.provider import Provider
+from palaver_cloud.providers import PROVIDERS
 from palaver_cloud.wire import GO_ON, OPENING
 
 each_provider = pytest.mark.parametrize("name", PROVIDERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from palaver.hookspecs import hookimpl
@@ -25,6 +25,14 @@ def _create(name: str, settings: CloudSettings, context: BackendContext) -> Clou
     return CloudBackend(name, settings, context)
 
 
+def _check(backends: Mapping[str, CloudSettings]) -> Iterator[str]:
+    import os
+
+    from palaver_cloud.checks import problems
+
+    return problems(backends, os.environ)
+
+
 @hookimpl
 def palaver_register_backends(register: Callable[[BackendType], None]) -> None:
     """Offer the type `cloud`."""
@@ -39,5 +47,6 @@ def palaver_register_backends(register: Callable[[BackendType], None]) -> None:
             summary="Streams from OpenAI-compatible servers, Anthropic and Gemini.",
             addresses=frozenset({"url"}),
             paid=True,
+            check=_check,
         )
     )

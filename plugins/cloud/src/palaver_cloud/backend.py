@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from palaver.chain.backend import (
     BackendContext,
@@ -16,25 +15,17 @@ from palaver.chain.backend import (
 )
 from palaver.chain.http import KEEPALIVE_S, Http
 from palaver.errors import BackendError, BackendResponseError
-from palaver_cloud.anthropic_wire import Anthropic
 from palaver_cloud.call import Call
 from palaver_cloud.failures import Failures
-from palaver_cloud.gemini_wire import Gemini
 from palaver_cloud.key import Key
-from palaver_cloud.openai_wire import OpenAI
+from palaver_cloud.providers import PROVIDERS
 from palaver_cloud.sse import BAD_JSON
 
 if TYPE_CHECKING:
     from palaver_cloud.config import CloudSettings
-    from palaver_cloud.provider import Provider
 
-__all__ = ["PROVIDERS", "CloudBackend"]
+__all__ = ["CloudBackend"]
 
-PROVIDERS: dict[str, type[Provider]] = {
-    "openai": OpenAI,
-    "anthropic": Anthropic,
-    "gemini": Gemini,
-}
 ASK_S = 5.0
 """Time for a provider to list its models, in seconds."""
 CLOUD_KEEPALIVE_S = 30.0
@@ -56,10 +47,7 @@ class CloudBackend:
         self._context = context
         self._provider = PROVIDERS[settings.provider](settings)
         provider = self._provider
-        # A key goes to the host it was named for: another `url` has to name its own.
-        self._key = Key(
-            settings.api_key_env or (provider.key_env if provider.own else None), os.environ
-        )
+        self._key = Key(provider.variable, os.environ)
         self._failures = Failures(name, settings.model, self._key)
         self._omitted = set(settings.omit)
         self._http = Http(
@@ -71,14 +59,10 @@ class CloudBackend:
         )
 
     async def start(self) -> None:
-        """Say what is wrong with the key; no connection is opened before it is needed."""
-        if self._key.problem is not None:
-            self._context.report(f"backend {self.name}: {self._key.problem}")
-        elif self._key.env is not None and _is_open(self._provider.base):
-            self._context.report(
-                f"backend {self.name}: its key goes unencrypted to {self._provider.base}; "
-                "write https:// in `url`"
-            )
+        """Do nothing: a provider that is never asked never hears of us.
+
+        What is wrong with the key the type's `check` says, once, when Palaver starts.
+        """
 
     async def close(self) -> None:
         """Close all connections."""
@@ -128,10 +112,3 @@ class CloudBackend:
                 f"{self._provider.base} does not list its models as {self.settings.provider} "
                 "does; check `url` and `provider`",
             ) from err
-
-
-def _is_open(url: str) -> bool:
-    """Return whether what is sent to an address can be read on its way."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return parts.scheme == "http" and host != "localhost" and not host.startswith(("127.", "::1"))

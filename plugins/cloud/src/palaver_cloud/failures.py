@@ -13,6 +13,7 @@ from palaver.errors import (
     BackendRefused,
     BackendResponseError,
     BackendUnauthorized,
+    BackendUnavailable,
     ModelNotFound,
     PromptTooLong,
     StreamBroken,
@@ -143,6 +144,8 @@ class Failures:
                 f"has no credit left for this key ({said}); add some, or raise the account's limit",
                 status_code=status,
             )
+        if status == 408:
+            return BackendUnavailable(self.backend, f"gave its own request up ({said})")
         if status == 403 and _FLAGGED.search(message):
             # OpenRouter, where a model's own moderation refuses a prompt.
             return BackendRefused(

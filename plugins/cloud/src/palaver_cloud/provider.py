@@ -44,6 +44,14 @@ class Provider:
         """Whether it is the provider's own server, and not one that speaks like it."""
         return f"{self.base}/".startswith(f"{self.host}/")
 
+    @property
+    def variable(self) -> str | None:
+        """The variable that holds the key, or None where no key is sent.
+
+        A key goes to the host it was named for: another `url` has to name its own.
+        """
+        return self.settings.api_key_env or (self.key_env if self.own else None)
+
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the headers of every request."""
         if key is None:
