@@ -66,6 +66,11 @@ def script_world(palaver_world: Path) -> Path:
     """A trusted world whose backend `local` answers by what is said to it."""
     (palaver_world / "plugins").mkdir()
     (palaver_world / "plugins" / "script.py").write_text(SCRIPT, encoding="utf-8")
+    # A script says the same again, which no character should.
+    settings = palaver_world / "palaver.toml"
+    text = settings.read_text(encoding="utf-8")
+    text = text.replace("[tiers.elite]\n", "[tiers.elite]\nchecks = []\n")
+    settings.write_text(text, encoding="utf-8")
     return palaver_world
 
 
