@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import heapq
 import json
 import random
@@ -60,11 +61,13 @@ QUESTS = 8
 """Stages of the story; a player goes through all of them in the day."""
 RULES: dict[str, dict[str, Any] | None] = {
     "shipped": None,
+    "sparse": None,
     "frugal": {"facts": ["intent", "mood", "lang"]},
-    "words": {"facts": ["utterance"], "variants": 1},
+    "words": {"facts": ["utterance"], "exact": [], "variants": 1},
 }
-"""Which facts matter: the rules of the shipped tiers; in all tiers intent and mood alone; the very
-words alone, with one reply each."""
+"""Which facts matter: the rules of the shipped tiers; the same, where the engine tells neither
+relationship nor stage of the story; in all tiers intent and mood alone; the very words alone, with
+one reply each."""
 RECENT = 10
 """A reply that a player heard within so many is one that they notice."""
 
@@ -271,10 +274,13 @@ class Day:
         )
         past = self.met.last.get((npc.id, turn.counterpart_key))
         turn.history = (past,) if past is not None else ()
+        told: dict[str, Any] = {}
+        if self.result.rule != "sparse":
+            told = {"relationship": liking, "quest": f"q{stage}"}
         turn.variables = {
             "npc": {"name": persona.front.name},
             "facts": dict(persona.facts),
-            "player": {**persona.player_facts, "relationship": liking, "quest": f"q{stage}"},
+            "player": {**persona.player_facts, **told},
             "game": dict(persona.game_facts),
         }
         return turn, rank
@@ -367,21 +373,35 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--svg", type=Path, help="draw the curve there")
     parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--read", type=Path, nargs="*", help="show figures that were written")
     options = parser.parse_args()
+    found = live(options) if options.read is None else read(options.read)
+    print(table(found))
+    if options.svg is not None:
+        lines = {
+            rule: [(one.s, one.share("cache")) for one in found if one.rule == rule]
+            for rule in dict.fromkeys(one.rule for one in found)
+        }
+        options.svg.write_text(draw(lines, marks=[0.80, 0.95]), encoding="utf-8")
+    if options.json is not None:
+        options.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+
+
+def read(files: list[Path]) -> list[Outcome]:
+    """Return what was written with `--json`."""
+    return [Outcome(**one) for file in files for one in json.loads(file.read_text())]
+
+
+def live(options: argparse.Namespace) -> list[Outcome]:
+    """Live through the days that the command line asks for."""
+    # Nothing of a day goes in circles, and the collector would look at all of it again and again.
+    gc.disable()
     found: list[Outcome] = []
     for rule in options.rules:
         for s in options.s:
             found.append(asyncio.run(Day(s, rule, options).run()))
             print(f"{rule} {s:.1f}: {found[-1].share('cache'):.1%} cached", file=sys.stderr)
-    print(table(found))
-    if options.svg is not None:
-        lines = {
-            rule: [(one.s, one.share("cache")) for one in found if one.rule == rule]
-            for rule in options.rules
-        }
-        options.svg.write_text(draw(lines, marks=[0.80, 0.95]), encoding="utf-8")
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+    return found
 
 
 if __name__ == "__main__":
