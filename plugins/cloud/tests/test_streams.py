@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver.testing.fake_cloud_words import WORDS
+from palaver.testing.fake_cloud import WORDS
 from palaver_cloud.anthropic_stream import AnthropicReader
 from palaver_cloud.gemini_stream import GeminiReader
 from palaver_cloud.openai_stream import OpenAIReader

@@ -19,12 +19,20 @@ from typing import Any, Self
 from aiohttp import web
 
 from palaver.testing import UNIT_S
-from palaver.testing.fake_cloud_words import WORDS, Words
+from palaver.testing.fake_cloud_anthropic import AnthropicWords
+from palaver.testing.fake_cloud_gemini import GeminiWords
+from palaver.testing.fake_cloud_openai import OpenAIWords
+from palaver.testing.fake_cloud_words import Words
 from palaver.testing.fake_vllm_reply import CUT, HANG, Fail, Raw, Reply
 from palaver.testing.fake_vllm_state import Asked
 from palaver.testing.fake_vllm_stream import cut
 
-__all__ = ["CUT", "HANG", "Asked", "Fail", "FakeCloud", "Raw", "Reply", "Thought"]
+__all__ = ["CUT", "HANG", "WORDS", "Asked", "Fail", "FakeCloud", "Raw", "Reply", "Thought"]
+
+WORDS: dict[str, type[Words]] = {
+    words.name: words for words in (OpenAIWords, AnthropicWords, GeminiWords)
+}
+"""How each provider speaks, by the names that `provider` has."""
 
 
 @dataclass(frozen=True, slots=True)
