@@ -42,7 +42,7 @@ class AnthropicWords(Words):
 
     def first(self) -> str:
         """Return the beginning: the message, a block of text, and a ping."""
-        message = {
+        message: dict[str, Any] = {
             "id": "msg_1",
             "type": "message",
             "role": "assistant",
