@@ -243,6 +243,28 @@ async def test_two_npcs_of_one_persona_share_the_prefix(
     assert hits > 0.5 * done["usage"]["prompt_tokens"]
 
 
+async def test_it_tells_what_metrics_show(server: Any, make_backend: Any) -> None:
+    """Under the names that this version of vLLM has, every reading is there, with numbers."""
+    backend = make_backend()
+    async with aclosing(backend.generate(make_request())) as stream:
+        async for _ in stream:
+            pass
+    await idle(server)
+    readings = {one.name: one for one in await backend.readings()}
+    assert {name for name in readings if name.startswith("model_server_")} == {
+        "model_server_running_requests",
+        "model_server_waiting_requests",
+        "model_server_kv_cache_ratio",
+        "model_server_preemptions_total",
+        "model_server_prefix_cache_queried_tokens_total",
+        "model_server_prefix_cache_hit_tokens_total",
+        "model_server_prompt_tokens_total",
+        "model_server_generation_tokens_total",
+    }
+    assert readings["model_server_generation_tokens_total"].value > 0
+    assert 0 <= readings["model_server_kv_cache_ratio"].value <= 1
+
+
 async def test_static_takes_over_when_the_server_is_killed(
     server: Any, long_winded: RunningServer
 ) -> None:
