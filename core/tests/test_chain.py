@@ -349,14 +349,14 @@ async def test_a_prompt_that_begins_with_few_words_does_not_leak() -> None:
 
 
 async def test_an_objection_in_the_middle_leaves_no_open_sentence() -> None:
-    """What was shown of the sentence after it cannot be taken back, but is closed."""
+    """The line ends at its sentence, though the beginning of the next came with it."""
 
     def check(text: str, whole: bool) -> Verdict:
         return Objection("a secret") if "secret" in text else GO
 
     local = ScriptedBackend("local", ["Listen. ", "It is a secret. And", " there", Finish()])
     turn = await speak(local, checks=[lambda turn: check])
-    assert turn.result.text == "Listen. It is a secret. And…"
+    assert turn.result.text == "Listen. It is a secret."
     assert turn.result.status == "truncated"
 
 

@@ -146,10 +146,10 @@ class Attempt:
         except Exception as err:
             # A bug of ours must not become the server's, nor that of others who listen to it.
             self._end(err)
-            self.flight.leave(self)
+            self._leave()
             return
-        if self.chars >= self._near_chars or len(self.flight.pieces) >= self._near_pieces:
-            self._near_its_end()
+        if self.heard:
+            self._look_for_its_end()
         if filters.stopped is not None or self._reply.full or self.opening.objection is not None:
             self.enough = True
             self.drop()
@@ -158,6 +158,17 @@ class Attempt:
         """Take the end of the stream."""
         self.finish = finish
         self._end(error)
+
+    def pay(self, reservation: Reservation | None) -> None:
+        """Pay for the request from now on, because the turn that began it has left."""
+        self.own, self.reservation = True, reservation
+
+    def hear(self) -> None:
+        """Show what it says from now on."""
+        self.heard, self.alone = True, not self._reply.length
+        # A backend that gives much at once may be near its end already.
+        self._look_for_its_end()
+        self.opening.hear(self.filters)
 
     def drop(self, cut: str | None = None) -> None:
         """Give it up at once, down to the server's socket, unless others listen too.
@@ -168,7 +179,7 @@ class Attempt:
         if not self.over:
             self.cut = cut
             self._end(None)
-            self.flight.leave(self)
+            self._leave()
 
     async def close(self) -> None:
         """Let out what the filters hold back, and ask the checks for the last time."""
@@ -193,10 +204,18 @@ class Attempt:
             self._timer.cancel()
             self._host.news()
 
-    def _near_its_end(self) -> None:
-        if self.heard and not self.entry.type.instant:
+    def _leave(self) -> None:
+        heir = self.flight.leave(self)
+        if heir is not None and self.own:
+            # The request goes on for others: what it costs is known only at its end.
+            heir.pay(self.reservation)
+            self.own, self.reservation = False, None
+
+    def _look_for_its_end(self) -> None:
+        if self.chars >= self._near_chars or len(self.flight.pieces) >= self._near_pieces:
             self._near_pieces = self._near_chars = math.inf
-            self._reply.hold_sentences()
+            if not self.entry.type.instant:
+                self._reply.hold_sentences()
 
     def _watch(self) -> None:
         """Look at the clock; one timer that moves on by itself, for nothing is set per token."""

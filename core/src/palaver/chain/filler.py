@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from palaver.turn.model import Turn
 
 __all__ = ["INSTANT_S", "MakeFilters", "speak_filler"]
+
+log = logging.getLogger("palaver.chain")
 
 INSTANT_S = 0.5
 """Time for an instant backend, in seconds: far more than it needs, and a bound all the same."""
@@ -65,5 +68,10 @@ async def _authored(turn: Turn, entry: Entry) -> str | None:
                 pieces = [piece async for piece in stream]
     except (BackendError, TimeoutError) as err:
         turn.note(f"no filler: {err}")
+        return None
+    except Exception as err:
+        # The turn goes on without a filler, as it does without a backend.
+        log.exception("backend %s has a bug", entry.backend.name)
+        turn.note(f"no filler: a bug in the backend: {type(err).__name__}")
         return None
     return "".join(piece for piece in pieces if not isinstance(piece, Finish)) or None

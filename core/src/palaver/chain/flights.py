@@ -21,10 +21,12 @@ from palaver.errors import (
     BackendResponseError,
     BackendUnauthorized,
     PromptTooLong,
+    StreamBroken,
 )
 
 if TYPE_CHECKING:
     from palaver.chain.servers import Server
+    from palaver.spend import Reservation
 
 __all__ = ["Flight", "Flights", "Listener"]
 
@@ -44,6 +46,9 @@ class Listener(Protocol):
 
     def on_end(self, error: Exception | None, finish: Finish | None) -> None:
         """Take the end; nothing comes after it."""
+
+    def pay(self, reservation: Reservation | None) -> None:
+        """Pay for the request from now on, because the turn that began it has left."""
 
 
 class Flight:
@@ -100,14 +105,35 @@ class Flight:
         if self.pieces:
             listener.on_text("".join(self.pieces))
 
-    def leave(self, listener: Listener) -> None:
-        """Listen no more; when nobody does, the request is given up, down to its socket."""
+    def leave(self, listener: Listener) -> Listener | None:
+        """Listen no more; when nobody does, the request is given up, down to its socket.
+
+        Returns:
+            One who still listens, or None.
+        """
         if listener in self._listeners:
             # A new list: the one at hand may be being walked.
             self._listeners = [one for one in self._listeners if one is not listener]
             if not self._listeners and not self.over:
                 self.over = True
+                # Here, because a task that is cancelled before its first step never runs.
+                self._tell(None)
                 self.task.cancel()
+        return self._listeners[0] if self._listeners else None
+
+    def suits(self, urgency: Urgency) -> bool:
+        """Return whether another turn may listen too.
+
+        Args:
+            urgency: How that turn stands among others.
+        """
+        if self.over or self._told:
+            # Over, or too slow for somebody else already: each one who hopes for it would wait
+            # in vain, and the server would count as failed only once.
+            return False
+        mine = self._urgency
+        # A player must not wait in a scene's place.
+        return self.sent or (mine.priority <= urgency.priority and mine.rank >= urgency.rank)
 
     def too_slow(self, reason: str) -> None:
         """Tell the breaker that the first token did not come in time, or that the stream stalls."""
@@ -137,14 +163,14 @@ class Flight:
             self._end(err)
             return
         except asyncio.CancelledError:
-            self._tell(None)
+            self._cancelled()
             raise
         error: Exception | None = None
         try:
             self.sent = True
             await self._read()
         except asyncio.CancelledError:
-            self._tell(None)
+            self._cancelled()
             raise
         except Exception as err:
             # A `BackendError` is the backend's fault, anything else a bug: the chain tells.
@@ -171,6 +197,15 @@ class Flight:
                         )
                 if self.over:
                     return
+
+    def _cancelled(self) -> None:
+        if self._listeners:
+            # Not by us, but by the backend itself: whoever listens must not wait for more.
+            error = StreamBroken(self.server.backend, "the request was cancelled")
+            self._tell(error)
+            self._end(error)
+        else:
+            self._tell(None)
 
     def _end(self, error: Exception | None) -> None:
         self.over = True
@@ -211,13 +246,16 @@ class Flights:
 
     def __init__(self) -> None:
         self._flying: dict[Hashable, Flight] = {}
-        self.shared = 0
-        """Turns that had no request of their own, so far."""
 
-    def find(self, key: Hashable) -> Flight | None:
-        """Return a request under way that asks for the same, or None."""
+    def find(self, key: Hashable, urgency: Urgency) -> Flight | None:
+        """Return a request under way that asks for the same, or None.
+
+        Args:
+            key: What it asks for.
+            urgency: How the turn that wants it stands among others.
+        """
         flight = self._flying.get(key)
-        return None if flight is None or flight.over else flight
+        return flight if flight is not None and flight.suits(urgency) else None
 
     def open(
         self, key: Hashable | None, server: Server, request: GenerateRequest, urgency: Urgency

@@ -18,6 +18,10 @@ from palaver.errors import BackendOverloaded
 __all__ = ["Lane", "Urgency"]
 
 
+MOST_KNOWN = 4_096
+"""Requesters that are remembered while others wait, before those of the past are forgotten."""
+
+
 class Urgency(NamedTuple):
     """How a request stands among others.
 
@@ -92,7 +96,11 @@ class Lane:
         ticket = self._take_ticket(urgency)
         try:
             await ticket.ready
+        except BackendOverloaded:
+            self._give_back(ticket)
+            raise
         except asyncio.CancelledError:
+            self._give_back(ticket)
             if ticket.ready.done() and not ticket.ready.cancelled():
                 # It had just been let through, or turned away.
                 if ticket.ready.exception() is None:
@@ -116,9 +124,18 @@ class Lane:
         # Nobody waits: nobody has had more than another.
         self._last.clear()
 
+    def _give_back(self, ticket: _Ticket) -> None:
+        """Let one that was not served not count: who interrupts an NPC must not wait for that."""
+        who = ticket.urgency.who
+        if self._last.get(who) == ticket.tag:
+            self._last[who] = ticket.tag - 1.0
+
     def _take_ticket(self, urgency: Urgency) -> _Ticket:
         tag = max(self._virtual, self._last.get(urgency.who, 0.0)) + 1.0
         ticket = _Ticket(urgency, tag, asyncio.get_running_loop().create_future())
+        if len(self._waiting) >= self._queue:
+            # Whoever gave up just now has not had the time to say so.
+            self._waiting = {one for one in self._waiting if not one.ready.done()}
         if len(self._waiting) >= self._queue:
             least = min((*self._waiting, ticket), key=lambda one: one.worth)
             self.turned_away += 1
@@ -128,6 +145,9 @@ class Lane:
             self._waiting.discard(least)
             if not least.ready.done():
                 least.ready.set_exception(error)
+        if len(self._last) > MOST_KNOWN:
+            # What is past says nothing any more.
+            self._last = {who: at for who, at in self._last.items() if at > self._virtual}
         self._last[urgency.who] = tag
         self._waiting.add(ticket)
         if len(self._heap) > 4 * (self._queue + 1):

@@ -104,7 +104,7 @@ class Opening:
         self._filters = filters
         if self._checkers:
             self._splitter = SentenceSplitter()
-            self._sentences(self._text)
+            self._splitter.feed(self._text)
         else:
             self._step_aside()
 
@@ -173,15 +173,28 @@ class Opening:
         """Show text that comes after the opening, and ask again at the end of a sentence."""
         if self.objection is not None:
             return
-        self._reply.say(text)
-        self._text += text
-        self._sentences(text)
+        if self._splitter is None:
+            self._reply.say(text)
+        else:
+            self._by_sentences(self._splitter, text)
 
-    def _sentences(self, text: str) -> None:
-        if self._splitter is not None and self._splitter.feed(text):
+    def _by_sentences(self, splitter: SentenceSplitter, text: str) -> None:
+        before = len(self._text)
+        self._text += text
+        ended = splitter.feed(text)
+        if ended:
+            # What comes after the sentence waits for the verdict on it.
+            end = max(0, ended[-1].start + len(ended[-1].text) - before)
+            if end:
+                self._reply.say(text[:end])
+            text = text[end:]
             self._ask(whole=False)
-            if not self._checkers:
-                self._step_aside()
+            if self.objection is not None:
+                return
+        if text:
+            self._reply.say(text)
+        if ended and not self._checkers:
+            self._step_aside()
 
     def _step_aside(self) -> None:
         """Nobody checks any more: the filters show what they let out themselves."""

@@ -181,10 +181,10 @@ class Race:
             for other in list(self._running):
                 if other is not attempt:
                     other.drop()
-                    self.end(other, "lost", f"{attempt.name} was faster")
+                    by = attempt.name if attempt.name != other.name else attempt.server.name
+                    self.end(other, "lost", f"{by} was faster")
             self.reply.begin()
-            attempt.heard, attempt.alone = True, not self.reply.length
-            attempt.opening.hear(attempt.filters)
+            attempt.hear()
         self.news()
 
     def news(self) -> None:
@@ -216,6 +216,9 @@ class Race:
             if whole and not attempt.opening.passed:
                 # What was held back may be all there is, and good enough.
                 await attempt.close()
+                if self._heard() is not None:
+                    # This one, or another one while its filters made it wait.
+                    return
             if attempt.opening.passed:
                 # It passed while a filler was spoken.
                 self.passed(attempt)
@@ -308,10 +311,12 @@ class Race:
         turn, chain, name = self._turn, self._chain, entry.backend.name
         self._queue.popleft()
         retry = self._retries.get(name, 0)
-        purpose: Purpose = "closing" if entry.type.instant and self.reply.length else "reply"
+        # After a filler the player still waits for an answer; only a line that broke off is closed.
+        purpose: Purpose = "closing" if entry.type.instant and self._rescuing else "reply"
         request = build_request(turn, entry, shown=self.reply.text, purpose=purpose, retry=retry)
         key = flight_key(entry, request, retry)
-        flight = chain.flights.find(key) if key is not None else None
+        urgency = urgency_of(turn)
+        flight = chain.flights.find(key, urgency) if key is not None else None
         own, reservation = flight is None, None
         if own and chain.governor is not None and not entry.type.instant:
             answer = chain.governor.reserve(turn, name, request)
@@ -322,7 +327,7 @@ class Race:
         if not entry.type.instant:
             self._make_room()
         if flight is None:
-            flight = chain.flights.open(key, server, request, urgency_of(turn))
+            flight = chain.flights.open(key, server, request, urgency)
         attempt = Attempt(
             entry,
             flight,

@@ -25,7 +25,9 @@ class Careful:
         self._fed = len(before)
         self._free = self._fed
         """Offset up to which everything may be shown."""
-        self._flowing = bool(before.strip()) and not self._at_start(before, found[-1:] != [])
+        ended = found[-1].start + len(found[-1].text) if found else 0
+        # The last sentence is over where nothing but white space follows it.
+        self._flowing = ended < len(before.rstrip())
         self._held: list[tuple[int, Event]] = []
 
     def feed(self, event: Event) -> list[Event]:
@@ -71,8 +73,3 @@ class Careful:
                 break
             self._held.pop(0)
         return ready
-
-    @staticmethod
-    def _at_start(before: str, ended: bool) -> bool:
-        """Return whether a new sentence begins after what was shown."""
-        return ended and before[-1:].isspace()

@@ -152,7 +152,8 @@ class Reply:
     def hold_sentences(self) -> None:
         """Show only whole sentences from the next one on: the reply may soon be cut."""
         if self._careful is None and not self._over:
-            self._careful = Careful("".join(self._parts[-8:]))
+            # With the white space that waits: without it the last sentence would seem open.
+            self._careful = Careful("".join(self._parts[-8:]) + self._space)
 
     def finish(self) -> None:
         """Let out the last sentence and end the reply; white space at its end is never shown."""

@@ -66,6 +66,7 @@ class FilterChain:
         self._say = say
         first = next((i for i, (_, one) in enumerate(filters) if is_async(one)), None)
         self.stopped: Stop | None = None
+        self._finished = False
         self._turn = turn
         self._out = out
         self._sync = _SyncStage(turn, filters[:first] if first is not None else filters, self._end)
@@ -90,8 +91,11 @@ class FilterChain:
 
     async def finish(self) -> None:
         """Let out what is held back, and wait for the filters that wait."""
-        if self.stopped is None:
-            self._sync.flush()
+        if not self._finished:
+            # Once: what filters add at the end must not come twice.
+            self._finished = True
+            if self.stopped is None:
+                self._sync.flush()
         if self._rest is not None:
             await self._rest.finish()
 
