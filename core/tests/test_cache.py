@@ -424,7 +424,13 @@ async def test_what_a_player_dislikes_is_not_said_again(world: Path, kind: str) 
         assert done["cached"]
         await engine.send({"type": "turn.feedback", "turn": "t1", "kind": kind})
         await engine.ping()
-        assert await cached(palaver, "Hello", "p3") == (kind in ("like", "skip"))
+        liked = kind in ("like", "skip")
+        assert await cached(palaver, "Hello", "p3") == liked
+        palaver.backend.replies = ["Answer 1."]
+        assert await cached(palaver, "Hello", "p4")
+        await say(palaver, "Hello", "p4")
+        refused = palaver.gateway.cache.counts["elite"].refused
+        assert refused["same" if liked else "disliked"] == 1
 
 
 async def test_no_prompt_is_built_for_what_is_cached(world: Path) -> None:

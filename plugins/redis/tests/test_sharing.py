@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from palaver.testing.scripted import ScriptedBackend
 from palaver.testing.server import RunningServer, running_server, write_world
 from palaver.turn.model import TurnResult
@@ -112,3 +114,25 @@ async def test_a_gateway_starts_without_its_redis(tmp_path: Path, short_folder: 
     async with gateway(tmp_path, f"unix://{short_folder}/none.sock") as one:
         assert (await say(one, "Hello", "p1")).text == "Welcome."
         assert (await say(one, "Hello", "p2")).cached
+
+
+async def test_a_reply_that_was_disliked_is_gone_everywhere(
+    tmp_path: Path, redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a player of one gateway dislikes is not said at another one, which has it in memory."""
+    monkeypatch.setattr("palaver.cache.dialogue.LOOK_AGAIN_S", 0.0)
+    async with (
+        gateway(tmp_path / "a", redis_server.url, "Bad words.") as one,
+        gateway(tmp_path / "b", redis_server.url, "Better.") as two,
+    ):
+        engine = await one.ready()
+        await engine.say("vlad", "Hello", turn="t1", player="p1")
+        await written(one)
+        assert (await say(two, "Hello", "p2")).text == "Bad words."
+        await engine.send({"type": "turn.feedback", "turn": "t1", "kind": "report"})
+        await engine.ping()
+        await written(one)
+        assert (await say(two, "Hello", "p3")).text == "Better."
+        await written(two)
+        again = await say(one, "Hello", "p4")
+        assert (again.cached, again.text) == (True, "Better.")

@@ -14,15 +14,17 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from palaver.cache.counts import CacheCounts
+from palaver.cache.fitness import unfit
 from palaver.cache.near import Heard, Near
 from palaver.cache.renew import Renewer
 from palaver.cache.shared import SharedShelves
-from palaver.cache.shelf import MAX_RAW_CHARS, Shelf, Variant
-from palaver.cache.situation import Situation, situation_of, telling
-from palaver.turn.tags import actions_in, without_tags
+from palaver.cache.shelf import Shelf, Variant
+from palaver.cache.situation import Situation, situation_of
+from palaver.turn.tags import actions_in
 
 if TYPE_CHECKING:
     from palaver.chain.servers import Entry
@@ -41,6 +43,15 @@ MAX_SAID = 10_000
 """Turns whose reply can still be disliked."""
 ASK_AGAIN_S = 60.0
 """A new reply for a situation is asked for at most this often in the background, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What was said in one turn, for as long as it can be disliked."""
+
+    key: str
+    variant: str
+    rule: CacheRule
 
 
 class DialogueCache:
@@ -71,7 +82,7 @@ class DialogueCache:
         self._clock = clock
         self._near = Near(settings.limits.cache_bytes)
         self._heard = Heard()
-        self._said: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict()
+        self._said: OrderedDict[tuple[str, str], _Said] = OrderedDict()
         self._shared = SharedShelves(store)
         self._renewer: Renewer | None = None
         self._dice = random.Random()
@@ -139,7 +150,7 @@ class DialogueCache:
             counts.misses += 1
             return None
         counts.hits += 1
-        self._note(turn, found.key, variant)
+        self._note(turn, rule, found.key, variant)
         self._renew_if_old(found.key, shelf, turn)
         return variant
 
@@ -152,7 +163,7 @@ class DialogueCache:
         if turn.situation is None or turn.tier.cache is None or turn.result.cached:
             return
         counts = self._counts(turn)
-        reason = self._unfit(turn, turn.situation)
+        reason = unfit(turn, turn.situation, self._entries, self._near.get(turn.situation.key))
         if reason is not None:
             counts.refused[reason] += 1
             return
@@ -161,7 +172,7 @@ class DialogueCache:
             counts.stored += 1
         else:
             counts.refused["same"] += 1
-        self._note(turn, turn.situation.key, variant)
+        self._note(turn, turn.tier.cache, turn.situation.key, variant)
 
     def forget(self, session: str, turn: str) -> None:
         """Say a reply to nobody again, because whoever heard it did not like it.
@@ -170,18 +181,17 @@ class DialogueCache:
             session: Id of the session.
             turn: Id of the turn, which is over.
         """
-        key, unloved = self._said.pop((session, turn), ("", ""))
-        shelf = self._near.get(key)
-        if shelf is not None and any(one.id == unloved for one in shelf.variants):
-            # Whole, not only this reply: merging with the store would bring it back.
-            self._near.drop(key)
-            self._shared.delete([key])
+        said = self._said.pop((session, turn), None)
+        shelf = self._near.get(said.key) if said is not None else None
+        if said is not None and shelf is not None and shelf.banish(said.variant):
+            self._near.put(said.key, shelf)
+            self._share(said.key, shelf, said.rule)
 
-    def _note(self, turn: Turn, key: str, variant: Variant) -> None:
+    def _note(self, turn: Turn, rule: CacheRule, key: str, variant: Variant) -> None:
         """Note what was heard."""
         self._heard.add(turn, variant.id)
         if turn.session is not None:
-            self._said[turn.session, turn.id] = (key, variant.id)
+            self._said[turn.session, turn.id] = _Said(key, variant.id, rule)
             if len(self._said) > MAX_SAID:
                 self._said.popitem(last=False)
 
@@ -239,22 +249,6 @@ class DialogueCache:
         self._near.put(situation.key, mine)
         return mine
 
-    def _unfit(self, turn: Turn, situation: Situation) -> str | None:
-        """Return why a reply is not kept, in a word, or None if it is."""
-        result, raw = turn.result, turn.raw
-        entry = self._entries.get(result.served_by.backend)
-        if entry is None or entry.type.instant:
-            return "authored"
-        if raw is None or result.status != "completed" or not without_tags(raw):
-            return "not_whole"
-        if len(raw) > MAX_RAW_CHARS:
-            return "too_long"
-        adapter, last = turn.persona.front.adapter, result.trail[-1] if result.trail else None
-        if adapter and result.served_by.adapter != adapter and last is not None and last.reason:
-            # Its adapter was not loaded yet: the base model speaks for it, but not as it.
-            return "not_its_voice"
-        return telling(turn, situation, raw)
-
     def _add(self, turn: Turn, situation: Situation, rule: CacheRule) -> tuple[Variant, bool]:
         served, raw = turn.result.served_by, turn.raw or ""
         variant = Variant.of(
@@ -269,19 +263,24 @@ class DialogueCache:
         shelf.expire(self._clock())
         new = shelf.add(variant, rule.variants, asked_at=turn.accepted_at)
         self._near.put(situation.key, shelf)
+        self._share(situation.key, shelf, rule)
+        return variant, new
+
+    def _share(self, key: str, shelf: Shelf, rule: CacheRule) -> None:
+        """Let other gateways know of it, soon."""
 
         def change(stored: bytes | None) -> tuple[bytes, float] | None:
-            other = None if stored is None else Shelf.decode(stored, situation.persona)
+            other = None if stored is None else Shelf.decode(stored, shelf.persona)
             if other is not None:
                 shelf.merge(other, rule.variants)
             now = self._clock()
             shelf.expire(now)
-            if not shelf.variants:
+            if not shelf.variants and not shelf.gone:
                 return None
-            return shelf.encode(), max(one.until for one in shelf.variants) - now
+            until = max((one.until for one in shelf.variants), default=now + rule.ttl_s)
+            return shelf.encode(), until - now
 
-        self._shared.change(situation.key, change)
-        return variant, new
+        self._shared.change(key, change)
 
     def _renew_if_old(self, key: str, shelf: Shelf, turn: Turn) -> None:
         now = asyncio.get_running_loop().time()
@@ -295,7 +294,7 @@ class DialogueCache:
         """Keep a reply that was made in the background."""
         if turn.situation is None or turn.tier.cache is None:
             return
-        reason = self._unfit(turn, turn.situation)
+        reason = unfit(turn, turn.situation, self._entries, self._near.get(turn.situation.key))
         if reason is not None:
             self._counts(turn).refused[reason] += 1
             return

@@ -22,6 +22,8 @@ OLD_SHARE = 0.25
 """A reply in the last quarter of its life is old: it is still said, and another one is made."""
 SAME_AGAIN = 2
 """After so many replies that were there already, the model is taken to have no others."""
+MAX_GONE = 32
+"""Replies to one situation that are remembered as unwanted."""
 FORMAT = 1
 _OVERHEAD_BYTES = 400
 """What a shelf and its entry need besides its texts, about."""
@@ -77,6 +79,7 @@ class _Stored(msgspec.Struct):
     format: int
     same: int
     variants: list[Variant]
+    gone: list[str] = []
 
 
 @dataclass(slots=True)
@@ -87,6 +90,7 @@ class Shelf:
         persona: What a change of version empties.
         variants: The replies, oldest first.
         same: How many more replies were the same as one that was there.
+        gone: Ids of replies that nobody shall hear again.
         looked_at: When the shared store was last asked for it, on the loop's clock.
         asked_at: When a new one was last asked for in the background, likewise.
         added_at: When a reply was last added here, on `time.perf_counter`.
@@ -95,6 +99,7 @@ class Shelf:
     persona: str
     variants: list[Variant] = field(default_factory=list)
     same: int = 0
+    gone: list[str] = field(default_factory=list)
     looked_at: float = 0.0
     asked_at: float = -1e9
     added_at: float = 0.0
@@ -102,7 +107,11 @@ class Shelf:
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        return _OVERHEAD_BYTES + sum(300 + 2 * len(one.raw) for one in self.variants)
+        return (
+            _OVERHEAD_BYTES
+            + 70 * len(self.gone)
+            + sum(300 + 2 * len(one.raw) for one in self.variants)
+        )
 
     def expire(self, now: float) -> None:
         """Forget replies whose time is over."""
@@ -141,8 +150,20 @@ class Shelf:
             mine = known.get(one.id)
             if mine is None or mine.until < one.until:
                 known[one.id] = one
-        self.variants = sorted(known.values(), key=lambda one: one.until)[-wanted:]
         self.same = max(self.same, other.same)
+        self.gone = list(dict.fromkeys((*other.gone, *self.gone)))[-MAX_GONE:]
+        wished = (one for one in known.values() if one.id not in self.gone)
+        self.variants = sorted(wished, key=lambda one: one.until)[-wanted:]
+
+    def banish(self, unloved: str) -> bool:
+        """Let nobody hear a reply again; returns whether it was there."""
+        left = [one for one in self.variants if one.id != unloved]
+        was = len(left) < len(self.variants)
+        if was:
+            self.variants, self.same = left, 0
+            # It is kept: other gateways have the reply too, and models repeat themselves.
+            self.gone = [*self.gone, unloved][-MAX_GONE:]
+        return was
 
     def choose(
         self, heard: Sequence[str], actions: Iterable[str], dice: random.Random
@@ -165,7 +186,7 @@ class Shelf:
 
     def encode(self) -> bytes:
         """Return it as it is written to a shared store."""
-        return _encoder.encode(_Stored(FORMAT, self.same, self.variants))
+        return _encoder.encode(_Stored(FORMAT, self.same, self.variants, self.gone))
 
     @classmethod
     def decode(cls, data: bytes, persona: str) -> Shelf | None:
@@ -177,7 +198,7 @@ class Shelf:
         if stored.format != FORMAT:
             return None
         sane = [one for one in stored.variants if one.raw and len(one.raw) <= MAX_RAW_CHARS]
-        return cls(persona, sane, max(0, stored.same))
+        return cls(persona, sane, max(0, stored.same), stored.gone[-MAX_GONE:])
 
 
 def text_id(shown: str) -> str:

@@ -12,24 +12,20 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from palaver.turn.intent import vocabulary
-from palaver.turn.tags import without_tags
 
 if TYPE_CHECKING:
     from palaver.config.tiers import CacheRule
     from palaver.turn.model import Turn
 
-__all__ = ["Situation", "normal", "situation_of", "telling"]
+__all__ = ["Situation", "normal", "situation_of"]
 
 SHORT_WORDS = 3
 """An utterance up to this long ("Why?", "Yes.") leans on what the NPC said before."""
 LONG_WORDS = 6
 """One that is longer says more than its intent."""
-_WORD = re.compile(r"\w+")
 _NOTHING = re.compile(r"\W+")
 
 
@@ -104,29 +100,6 @@ def normal(text: str) -> str:
     return _NOTHING.sub(" ", text.casefold()).strip()
 
 
-def telling(turn: Turn, situation: Situation, raw: str) -> str | None:
-    """Return why a reply belongs to this turn alone, or None if anybody may hear it here.
-
-    It must name nobody and nothing that another turn of the same situation may not have: the
-    player, what is known of them, or, where only the intent counts, what they said.
-    """
-    said = raw.casefold()
-    words = frozenset(_WORD.findall(said))
-    for value in _own(turn):
-        if value in said and value not in situation.holds:
-            # Only whole words: "Ada" is not named by "cicada".
-            inner = _WORD.findall(value)
-            if inner and all(word in words for word in inner):
-                return "names"
-    if not situation.exact:
-        known = vocabulary()
-        spoken = _WORD.findall(without_tags(raw).casefold())
-        for word in _WORD.findall(turn.text.casefold()):
-            if len(word) > 2 and word not in known and word in spoken:
-                return "echoes"
-    return None
-
-
 def _reply_before(turn: Turn) -> str:
     """Return what the NPC said last to whoever speaks, as far as a model would see it."""
     for past in reversed(turn.history):
@@ -171,26 +144,3 @@ def _banded(value: Any, band: float) -> Any:
         # Hunger from 0 to 10 and friendship from -100 to 100 are told apart with one setting.
         return math.floor(value)
     return f"band {math.floor(value / band)}"
-
-
-def _own(turn: Turn) -> Iterator[str]:
-    """Yield, in lower case, what belongs to this player, NPC and game, and not to the persona."""
-    if turn.player is not None:
-        yield from filter(None, (turn.player.id.casefold(), (turn.player.name or "").casefold()))
-    persona = turn.persona
-    declared: tuple[tuple[str, Mapping[str, Any]], ...] = (
-        ("facts", persona.facts),
-        ("player", persona.player_facts),
-        ("game", persona.game_facts),
-    )
-    for part, defaults in declared:
-        for name, value in turn.variables[part].items():
-            if value == defaults.get(name) or isinstance(value, bool):
-                continue
-            if isinstance(value, str) and 3 <= len(value) <= 80 and (part, name) != _LANG:
-                yield value.casefold()
-            elif isinstance(value, int) and abs(value) >= 10:
-                yield str(abs(value))
-
-
-_LANG = ("player", "lang")
