@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Protocol
 from palaver.spend.book import Book
 from palaver.spend.prices import FREE, Price, PriceTable, load_prices, price_of
 from palaver.spend.sharing import Sharing
-from palaver.spend.sums import SPECK, Sum, Sums
+from palaver.spend.sums import Sum, Sums
+from palaver.spend.telling import ceiling_of, tell_near, tell_reached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,6 @@ log = logging.getLogger("palaver.spend")
 OFF = "spending is off"
 """Why a call is refused where `[spend] mode` is `off`."""
 DAY_S = 86_400
-WARN_AT = 0.8
-"""Share of a ceiling at which the log warns."""
 MESSAGE_TOKENS = 8
 """What a message costs beyond its text: its role and what separates it, generously."""
 
@@ -178,8 +177,8 @@ class Governor:
         usd = price.cost(prompt_tokens, max_tokens)
         for one in sums:
             if usd and not one.has_room(usd):
-                self._is_reached(one, usd)
-                return f"{_words(one)} leaves no room for it"
+                tell_reached(one, usd)
+                return f"{ceiling_of(one)} leaves no room for it"
         for one in sums:
             one.held += usd
             if self._sharing is not None and one.ceiling is not None:
@@ -222,7 +221,7 @@ class Governor:
                 one.unpushed += cost
                 if self._sharing is not None:
                     self._sharing.push(one)
-            self._is_near(one)
+            tell_near(one)
         if cost and self._book is not None:
             self._book.changed()
         return cost
@@ -274,55 +273,6 @@ class Governor:
                 name,
                 name,
             )
-
-    def _is_near(self, one: Sum) -> None:
-        if one.ceiling is None or one.warned or one.spent < WARN_AT * one.ceiling:
-            return
-        one.warned = True
-        log.log(
-            _level(one),
-            "%.0f %% of %s is spent (%s)",
-            100 * one.spent / one.ceiling if one.ceiling else 100,
-            _words(one),
-            _usd(one.spent),
-        )
-
-    def _is_reached(self, one: Sum, usd: float) -> None:
-        # What is held by calls under way mostly comes back; then there is room again.
-        if one.reached or one.ceiling is None or one.spent + usd <= one.ceiling + SPECK:
-            return
-        one.reached = True
-        until = "for the rest of it" if one.kind == "session" else "until 00:00 UTC"
-        log.log(
-            _level(one),
-            "%s is reached: %s is spent, and another call to that backend might cost %s; turns go "
-            "on down their chains %s",
-            _words(one),
-            _usd(one.spent),
-            _usd(usd),
-            until,
-        )
-
-
-def _level(one: Sum) -> int:
-    """Return how loud the log is: a player's ceiling is everyday life, the day's is not."""
-    return logging.INFO if one.kind in ("player", "session") else logging.WARNING
-
-
-def _usd(amount: float) -> str:
-    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4g}"
-
-
-def _words(one: Sum) -> str:
-    """Return which ceiling it is: `the ceiling of $5.00 a day`."""
-    usd = _usd(one.ceiling or 0.0)
-    if one.kind == "tier":
-        return f"the ceiling of {usd} a day for the tier {one.name!r}"
-    if one.kind == "player":
-        return f"the ceiling of {usd} a day for the player {one.name.partition('/')[2]!r}"
-    if one.kind == "session":
-        return f"the ceiling of {usd} for the session"
-    return f"the ceiling of {usd} a day"
 
 
 def _tokens(messages: Sequence[Message], chars_per_token: float) -> int:
