@@ -107,8 +107,9 @@ def command(world: str | None, settings: dict[str, Any], as_json: bool, **asked:
     different prices: say --model. Machines need power and somebody who looks after them: say
     --running. And 1,000 players at once, 12 hours a day, are many more than 1,000 players.
     """
-    from palaver.cli.costing import Asked, say_cost, say_spent, say_world
+    from palaver.cli.costing import Asked, say_cost, say_world
     from palaver.cli.output import log_to_stderr
+    from palaver.cli.spent import say_spent
 
     log_to_stderr()
     spent = asked.pop("spent")

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from palaver.chain.backend import BackendType
@@ -16,18 +15,13 @@ from palaver.config.models import Settings
 from palaver.errors import ConfigError
 from palaver.hints import did_you_mean
 from palaver.plugins import make_plugin_manager
-from palaver.spend.book import read_book
 from palaver.spend.estimate import FLAT, Estimate, Load, Scenario, estimate, scenarios, share_saved
 from palaver.spend.prices import FREE, Price, PriceTable, load_prices, price_of
-from palaver.startup import data_folder, locate
+from palaver.startup import locate
 from palaver.world.loader import load_world
 from palaver.world.trust import TrustStore
 
-__all__ = ["Asked", "say_cost", "say_spent", "say_world"]
-
-_KINDS = {"all": "all of it", "tier": "tier", "backend": "backend", "player": "player"}
-MAX_PLAYERS = 20
-"""Players that are listed, those that cost most first."""
+__all__ = ["Asked", "say_cost", "say_world"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,56 +134,6 @@ def say_world(world: str, settings: Mapping[str, Any], asked: Asked, *, as_json:
             + "."
         )
     _show(asked, None, found, notes, as_json=as_json)
-
-
-def say_spent(world: str | None, settings: Mapping[str, Any], *, as_json: bool) -> None:
-    """Show what was spent today, as the gateway of a world has written it down.
-
-    Raises:
-        ConfigError: A setting cannot be used.
-        WorldError: There is no such world.
-    """
-    located = locate(world, make_plugin_manager())
-    folder = data_folder(located, os.environ)
-    file = located.folder / "palaver.toml"
-    spend = load_settings(
-        file if file.is_file() else None, environ=os.environ, overrides=settings
-    ).spend
-    today, known = datetime.now(UTC).date(), read_book(folder)
-    sums = known[1] if known is not None and known[0] == today else {}
-    spent = {
-        kind: {name: entry["spent"] for name, entry in sums.get(kind, {}).items()}  # type: ignore[call-overload]  # kinds are literals
-        for kind in _KINDS
-    }
-    total = spent["all"].get("", 0.0)
-    if as_json:
-        spent.pop("all")
-        print_json(
-            {
-                "day": today.isoformat(),
-                "usd": total,
-                "usd_per_day": spend.usd_per_day,
-                "by": spent,
-                "folder": str(folder),
-            }
-        )
-        return
-    out = console()
-    of = f" of ${spend.usd_per_day:,.2f}" if spend.usd_per_day is not None else ""
-    out.print(f"[bold]${total:,.4f}[/]{of} spent today, {today} (UTC), by {safe(located.folder)}")
-    rows = table("", "", "US dollars")
-    for kind in ("tier", "backend", "player"):
-        names = sorted(spent[kind].items(), key=lambda item: -item[1])
-        for name, usd in names[:MAX_PLAYERS]:
-            rows.add_row(kind, safe(name), f"{usd:,.4f}")
-        if len(names) > MAX_PLAYERS:
-            rest = sum(usd for _, usd in names[MAX_PLAYERS:])
-            rows.add_row(kind, f"{len(names) - MAX_PLAYERS} more", f"{rest:,.4f}")
-    if total:
-        out.print()
-        out.print(rows)
-    elif known is not None and known[0] != today:
-        out.print(f"[dim]The last day with any was {known[0]}.[/]")
 
 
 def _asked_price(asked: Asked, prices: PriceTable) -> Price:
