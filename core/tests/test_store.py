@@ -142,6 +142,30 @@ async def test_check_finds_it_too(world: Path) -> None:
     assert "did you mean `memory`" in found[0].message
 
 
+@pytest.mark.parametrize(
+    ("fact", "hint"),
+    [
+        pytest.param("utterence", "did you mean `utterance`", id="own"),
+        pytest.param("npc.hungr", "did you mean `npc.hunger`", id="declared"),
+        pytest.param("player.nam", "did you mean `player.name`", id="the player's"),
+        pytest.param("moonphase", "no persona declares", id="unheard of"),
+        *(
+            pytest.param(known, None, id=known)
+            for known in ("hunger", "npc.hunger", "before", "quest", "player.id", "context.moon")
+        ),
+    ],
+)
+async def test_check_finds_facts_that_nobody_has(world: Path, fact: str, hint: str | None) -> None:
+    """`palaver check` warns of a cache rule's fact that no persona declares."""
+    file = world / "palaver.toml"
+    rule = f'\n[tiers.grunt.cache]\nfacts = ["intent", "{fact}"]\n'
+    file.write_text(file.read_text("utf-8") + rule, encoding="utf-8")
+    _, problems, _ = find_problems(str(world), {})
+    found = [one for one in problems if "cache.facts" in one.message]
+    assert [one.severity for one in found] == (["warning"] if hint else [])
+    assert all(hint is not None and hint in one.message and one.line for one in found)
+
+
 async def test_a_store_that_cannot_be_made_is_noted(world: Path) -> None:
     """A plugin's bug costs the sharing and nothing else."""
     parts = await prepared(world, type="shared", mode="broken")

@@ -14,6 +14,18 @@ __all__ = ["CacheRule", "Check", "Milliseconds", "Name", "Tier", "default_tiers"
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
 Milliseconds = Annotated[int, Field(ge=1, le=600_000)]
+Intent = Literal[
+    "greeting",
+    "threat",
+    "trade",
+    "question",
+    "quest",
+    "farewell",
+    "insult",
+    "thanks",
+    "silence",
+    "other",
+]
 Check = Literal["empty", "refusal", "leak", "language", "repeat"]
 
 
@@ -34,7 +46,7 @@ class CacheRule(_Settings):
         "of one of them: `npc.NAME`, `player.NAME`, `game.NAME`, `context.NAME`. A number counts "
         "by its band; see `band`.",
     )
-    exact: list[str] = Field(
+    exact: list[Intent] = Field(
         default=["other", "question", "quest", "trade"],
         description="Intents that do not tell what was said: for these, and for utterances of "
         "more than six words, the words have to be the same too. `[]` caches no turn with the "

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from palaver.cache.check import rule_problems
 from palaver.chain.backend import BackendSettings, BackendType
 from palaver.config.load import parse_backend
 from palaver.config.models import Settings, default_tiers
@@ -149,6 +150,8 @@ class _Check:
         for found in check_policy(Policy(self.settings, self.types, self.backends, today)):
             line = lines.find(found.key)
             self.problems.append(Problem(self.toml, line, found.severity, found.message))
+        for key, message in rule_problems(self.settings, self.world):
+            self._warn(self.toml, lines.find(key), message)
 
     # personas
 
