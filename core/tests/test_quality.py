@@ -460,6 +460,10 @@ async def test_players_go_before_the_judge(palaver_world: Path) -> None:
             for n in range(3)
         ]
         await backend.called()
+        (server,) = palaver.gateway.backends["local"].servers
+        async with asyncio.timeout(WAIT_S):
+            while server.waiting < 2:  # noqa: ASYNC110  # a queue tells nobody
+                await asyncio.sleep(0.005)
         assert not judging.is_set()
         held.set()
         await asyncio.gather(*asking)
