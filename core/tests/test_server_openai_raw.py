@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -258,3 +259,44 @@ async def test_a_model_with_slashes_may_be_quoted(http: Any) -> None:
     for path in ("persona/vampire", "persona%2Fvampire"):
         async with http.get(f"/v1/models/{path}") as answer:
             assert (await answer.json())["id"] == "persona/vampire"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_bug_of_ours_is_an_error_and_no_hang(
+    stream: bool,
+    palaver_server: RunningServer,
+    http: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A whole answer is a 500; a stream that has begun is cut: nobody shall take it for whole."""
+    begun = asyncio.Event()
+
+    async def broken(*_: object) -> None:
+        if stream:
+            await begun.wait()
+        raise RuntimeError("oh no")
+
+    monkeypatch.setattr(palaver_server.gateway, "run", broken)
+    async with http.post(PATH, json={**ASK, "stream": stream}) as answer:
+        if not stream:
+            assert answer.status == 500
+            error = (await answer.json())["error"]
+            assert (error["type"], error["code"]) == ("server_error", "internal_error")
+            assert "oh no" not in error["message"]
+        else:
+            begun.set()
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.read()
+    assert "oh no" in caplog.text
+
+
+@pytest.mark.parametrize("game", [b"", b"x" * 129, b"\xff\xfe", b"a\tb"], ids=repr)
+async def test_a_game_that_has_no_name(game: bytes, http: Any) -> None:
+    """The header is a name like any other, or a 400."""
+    headers = {"X-Palaver-Game": game.decode("utf-8", "surrogateescape")}
+    async with http.post(PATH, json=ASK, headers=headers) as answer:
+        assert answer.status == 400
+        assert (await answer.json())["error"]["param"] == "X-Palaver-Game"
+    async with http.get("/v1/models", headers=headers) as answer:
+        assert answer.status == 400

@@ -113,6 +113,7 @@ class CompletionStream:
 
     Attributes:
         id: Id of the completion, which is that of its turn.
+        whole: Whether the turn has come to its end.
     """
 
     capabilities = frozenset({"emotion", "action"})
@@ -129,6 +130,7 @@ class CompletionStream:
         self._delta_head = f'{self._head}{{"index":0,"delta":{{"content":'
         self._delta_tail = f'}},"logprobs":null,"finish_reason":null}}]{self._tail}'
         self._queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self.whole = False
         self._result: TurnResult | None = None
         self._npc: str | None = None
         self._tier = ""
@@ -161,6 +163,10 @@ class CompletionStream:
                 usage = to_json(_usage(result))
                 self._queue.put_nowait(f'{self._head}],"usage":{usage}}}\n\n')
         self._queue.put_nowait("data: [DONE]\n\n")
+        self.whole = True
+
+    def close(self) -> None:
+        """Say that nothing more will come."""
         self._queue.put_nowait(None)
 
     def _choice(self, delta: str, *, finish: str = "null", more: str = "") -> None:

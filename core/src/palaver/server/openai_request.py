@@ -20,7 +20,14 @@ from palaver.prompt.sections import Message, Role
 from palaver.server.openai_errors import ApiError
 from palaver.turn.model import Priority
 
-__all__ = ["ChatRequest", "Metadata", "check_utterance", "messages_of", "read_chat"]
+__all__ = [
+    "ChatRequest",
+    "Metadata",
+    "check_utterance",
+    "conversation",
+    "messages_of",
+    "read_chat",
+]
 
 MAX_BODY_BYTES = 262_144
 """Largest body: clients of this API send the whole conversation each time."""

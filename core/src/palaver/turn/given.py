@@ -139,8 +139,7 @@ def given_sections(messages: Sequence[Message]) -> list[Section]:
         _section(
             f"history.{index}", one.role, one.content, Place.HISTORY, 55, index // HISTORY_BLOCK
         )
-        for index, one in enumerate(messages[:last])
-        if one.role != "system"
+        for index, one in enumerate(one for one in messages[:last] if one.role != "system")
     ]
     said = _section("utterance", "user", messages[last].content, Place.UTTERANCE, 100)
     if not said.text.strip():
