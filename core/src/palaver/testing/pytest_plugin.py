@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from palaver.testing.fake_engine import FakeEngine
     from palaver.testing.fake_vllm import FakeVllm
+    from palaver.testing.faults import FaultServer
     from palaver.testing.scripted import ScriptedBackend
     from palaver.testing.server import RunningServer
 
 __all__ = [
     "fake_engine",
     "fake_vllm",
+    "fault_server",
     "palaver_server",
     "palaver_world",
     "pytest_collection_modifyitems",
@@ -82,6 +84,15 @@ async def fake_vllm() -> AsyncIterator[FakeVllm]:
     from palaver.testing.fake_vllm import FakeVllm
 
     async with FakeVllm() as server:
+        yield server
+
+
+@async_fixture
+async def fault_server() -> AsyncIterator[FaultServer]:
+    """A model server that misbehaves as `fault_server.script` says, at `fault_server.url`."""
+    from palaver.testing.faults import FaultServer
+
+    async with FaultServer() as server:
         yield server
 
 
