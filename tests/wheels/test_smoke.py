@@ -20,6 +20,7 @@ MEMBERS = (
     "palaver-static",
     "palaver-vllm",
     "palaver-metrics",
+    "palaver-moderation",
     "palaver-ollama",
 )
 LIMIT_S = 100
