@@ -12,6 +12,9 @@ from palaver.chain.lane import Lane
 
 __all__ = ["Entry", "Server"]
 
+NEVER = 2**63
+"""More failures in a row than there will be."""
+
 
 class Server:
     """One server of a backend.
@@ -32,7 +35,8 @@ class Server:
         several = self.name != self.backend
         self.breaker = Breaker(
             f"backend {self.backend} ({self.name})" if several else f"backend {self.backend}",
-            settings.breaker_failures,
+            # What answers from memory is asked whatever happened before.
+            NEVER if entry.type.instant else settings.breaker_failures,
             settings.breaker_ms / 1000,
             max(settings.breaker_ms, settings.breaker_max_ms) / 1000,
             _now,
