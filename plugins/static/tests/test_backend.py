@@ -14,6 +14,7 @@ from palaver.chain.backend import BackendContext, BackendType, Finish
 from palaver.errors import BackendRefused
 from palaver.game import Npc
 from palaver.memory import Exchange
+from palaver.prompt.sections import Message
 from palaver.testing.turns import make_persona, make_request, make_turn, make_world
 from palaver.turn.model import Turn
 from palaver.world.conditions import compile_condition
@@ -406,3 +407,10 @@ def test_a_closing_line_ends_what_broke_off(make_backend: Callable[..., StaticBa
         == "bye"
     )
     assert backend.pick(turn_in(world_of(line("x"))), purpose="closing").id == "x"
+
+
+def test_a_prompt_of_the_clients_own(backend: StaticBackend) -> None:
+    """Whoever brings a prompt brings a character that nobody has written lines for."""
+    turn = turn_in(world_of(line("a")), given_prompt=(Message("user", "Hello."),))
+    with pytest.raises(BackendRefused, match="client's own"):
+        backend.pick(turn)

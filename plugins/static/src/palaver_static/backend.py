@@ -97,6 +97,8 @@ class StaticBackend:
         Raises:
             BackendRefused: There is none.
         """
+        if turn.given_prompt is not None:
+            raise BackendRefused(self.name, "a prompt of the client's own has no authored lines")
         name = turn.persona.front.lines or turn.persona.id
         lines = turn.world.lines.get(name)
         if not lines:
