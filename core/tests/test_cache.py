@@ -265,6 +265,17 @@ async def test_what_belongs_to_one_player_is_not_kept(
         assert counts.stored == (0 if reason else 1)
 
 
+async def test_nobody_is_told_of_who_was_there_before(world: Path) -> None:
+    """A reply that names somebody known from the talk so far, or a listener, is not kept."""
+    async with serving(world, ONE, "Yes.", "Bert was here.", "Hush, cleo listens.") as palaver:
+        upsert(palaver, "p1", name="Bert")
+        await say(palaver, "Hello", "p1")
+        upsert(palaver, "p1", name="Bertha")
+        await say(palaver, "Thank you", "p1")
+        await say(palaver, "Farewell", "p1", audience=["cleo"])
+        assert palaver.gateway.cache.counts["elite"].refused["names"] == 2
+
+
 async def test_a_name_that_is_part_of_the_situation_may_be_said(world: Path) -> None:
     """Where the rule names the player's name, replies may use it."""
     async with serving(world, rule(facts=["intent", "player.name"]), "Welcome, Ada.") as palaver:

@@ -76,6 +76,10 @@ def _own(turn: Turn) -> Iterator[str]:
     """Yield, in lower case, what belongs to this player, NPC and game, and not to the persona."""
     if turn.player is not None:
         yield from filter(None, (turn.player.id.casefold(), (turn.player.name or "").casefold()))
+    # Whoever else is known from the talk so far, or listens.
+    for name in {*(past.speaker_name for past in turn.history), *turn.audience}:
+        if len(name) > 1:
+            yield name.casefold()
     persona = turn.persona
     declared: tuple[tuple[str, Mapping[str, Any]], ...] = (
         ("facts", persona.facts),
