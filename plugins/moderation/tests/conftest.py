@@ -120,12 +120,14 @@ class Moderated:
         palaver: The server.
         bridge: The moderation.
         other: A second backend, `spare`, that is asked after `local`.
+        lines: What speaks authored lines.
         witness: What became of turns.
     """
 
     palaver: RunningServer
     bridge: ModerationBridge
     other: ScriptedBackend
+    lines: ScriptedBackend
     witness: Witness
 
     @property
@@ -148,6 +150,7 @@ def moderated(palaver_world: Path) -> Run:
 
     @asynccontextmanager
     async def run(settings: str = SETTINGS, *, safety: str = "normal") -> AsyncIterator[Moderated]:
+        settings = SETTINGS + settings if settings != SETTINGS else SETTINGS
         toml = palaver_world / "palaver.toml"
         toml.write_text(f"{toml.read_text('utf-8')}\n{settings}", encoding="utf-8")
         other = ScriptedBackend("spare", "I am the spare.")
@@ -161,6 +164,8 @@ def moderated(palaver_world: Path) -> Run:
                 "backends.lines.type": "lines",
                 "tiers.elite.chain": ["local", "spare", "lines"],
                 "tiers.elite.safety": safety,
+                # A service that answers is waited for, however slow this machine is.
+                "limits.hook_ms": 20_000,
             },
             backend_types=[
                 scripted_type([other], name="other"),
@@ -170,6 +175,6 @@ def moderated(palaver_world: Path) -> Run:
         ) as palaver:
             (bridge,) = palaver.gateway.plugins.bridges
             assert isinstance(bridge, ModerationBridge)
-            yield Moderated(palaver, bridge, other, witness)
+            yield Moderated(palaver, bridge, other, lines, witness)
 
     return run
