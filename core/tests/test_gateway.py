@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from palaver import background, gateway, hookcalls
+from palaver import background, hookcalls, lifecycle
 from palaver.errors import BackendUnavailable, ConfigError, ProtocolError
 from palaver.gateway import Gateway, Parts
 from palaver.hookspecs import hookimpl
@@ -245,7 +245,7 @@ async def test_a_backend_that_does_not_start(
     hangs: bool, make_parts: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is named in the log and asked all the same; what it holds up at the end is closed."""
-    monkeypatch.setattr(gateway, "BACKEND_START_S", 0.05)
+    monkeypatch.setattr(lifecycle, "START_S", 0.05)
     parts = await make_parts(BadStart(hangs=hangs))
     memory = Remembering()
     async with Gateway(replace(parts, memory=memory)) as palaver:

@@ -12,39 +12,32 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
-from palaver.background import Background
+from palaver.audience import Audience
 from palaver.cache import DialogueCache
-from palaver.chain.backend import Backend, BackendType
 from palaver.chain.servers import Entry
 from palaver.errors import ProtocolError
 from palaver.game import Game, Place, unknown_npc
-from palaver.hookcalls import CORE, HookCall, resolve
-from palaver.memory import Exchange, Memory, player_key
+from palaver.lifecycle import cancel, quietly, start_backend, start_bridge, start_store
+from palaver.memory import Exchange, player_key
 from palaver.messages import TurnStart
+from palaver.parts import Parts
 from palaver.quality import Quality
 from palaver.recent import RecentTurns
 from palaver.spend.governor import Governor
-from palaver.store import MemoryStore, Store
 from palaver.turn.accept import make_turn, unknown_persona
 from palaver.turn.context import name_of
 from palaver.turn.model import Turn, TurnResult
 from palaver.turn.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from palaver.bridge import Bridge
-    from palaver.config.models import Settings
-    from palaver.plugins import Plugins
     from palaver.session_info import SessionInfo
     from palaver.turn.deliver import TurnSink
-    from palaver.world.watch import WorldStore
     from palaver.world.world import World
 
 __all__ = ["Gateway", "Parts"]
@@ -53,33 +46,6 @@ log = logging.getLogger("palaver.gateway")
 
 STALE = ("ambient", "background")
 """Turns that are of no use when they come late: a bark about something that is over."""
-BACKEND_START_S = 10.0
-"""Time for a backend or bridge to get ready, in seconds; afterwards it is used as it is."""
-
-
-@dataclass(slots=True)
-class Parts:
-    """What a gateway is made of; `palaver.startup.prepare` puts it together.
-
-    Attributes:
-        settings: The settings, restricted where the world is not trusted.
-        worlds: The world, as it is now and as it changes.
-        plugins: The plugins.
-        backends: Configured backends by name, each with its type.
-        memory: Where exchanges are kept.
-        data_dir: Folder for what the server writes.
-        notes: What whoever starts the server should know.
-        store: Where gateways keep what they share.
-    """
-
-    settings: Settings
-    worlds: WorldStore
-    plugins: Plugins
-    backends: Mapping[str, tuple[Backend, BackendType]]
-    memory: Memory
-    data_dir: Path
-    notes: Sequence[str] = field(default_factory=list)
-    store: Store = field(default_factory=MemoryStore)
 
 
 class _NoSink:
@@ -142,19 +108,7 @@ class Gateway:
             parts.data_dir,
             self.governor,
         )
-        self._finished = (
-            HookCall("palaver_turn_finished", CORE, self.quality.turn_finished, ("turn", "result")),
-            *resolve(manager, "palaver_turn_finished"),
-        )
-        self._opened = resolve(manager, "palaver_session_opened")
-        self._closed = resolve(manager, "palaver_session_closed")
-        self._feedback = (
-            HookCall(
-                "palaver_turn_feedback", CORE, self.quality.feedback, ("turn", "session", "kind")
-            ),
-            *resolve(manager, "palaver_turn_feedback"),
-        )
-        self._background = Background()
+        self._audience = Audience(manager, self.quality)
         self._numbers = itertools.count(1)
         self._stack: AsyncExitStack | None = None
 
@@ -172,23 +126,23 @@ class Gateway:
         async with AsyncExitStack() as stack:
             await self.memory.start()
             stack.push_async_callback(self.memory.close)
-            await self._start_store()
-            stack.push_async_callback(_quietly, self.store.close, "the store")
+            await start_store(self.store)
+            stack.push_async_callback(quietly, self.store.close, "the store")
             await self.governor.start()
-            stack.push_async_callback(_quietly, self.governor.close, "the spend governor")
-            await asyncio.gather(*(self._start(entry) for entry in self.backends.values()))
+            stack.push_async_callback(quietly, self.governor.close, "the spend governor")
+            await asyncio.gather(*(start_backend(entry) for entry in self.backends.values()))
             for entry in self.backends.values():
-                stack.push_async_callback(_quietly, entry.backend.close, entry.backend.name)
+                stack.push_async_callback(quietly, entry.backend.close, entry.backend.name)
             self.cache.start(self._pipeline.rehearse)
-            stack.push_async_callback(_quietly, self.cache.close, "the dialogue cache")
+            stack.push_async_callback(quietly, self.cache.close, "the dialogue cache")
             await self.quality.start()
-            stack.push_async_callback(_quietly, self.quality.close, "the quality signals")
+            stack.push_async_callback(quietly, self.quality.close, "the quality signals")
             for bridge in self.plugins.bridges:
-                stack.push_async_callback(_quietly, bridge.close, bridge.name)
-                await self._start_bridge(bridge)
+                stack.push_async_callback(quietly, bridge.close, bridge.name)
+                await start_bridge(bridge, self)
             watcher = asyncio.create_task(self._worlds.watch(), name="watch the world")
-            stack.push_async_callback(_cancel, [watcher])
-            stack.push_async_callback(self._background.close)
+            stack.push_async_callback(cancel, watcher)
+            stack.push_async_callback(self._audience.close)
             self._stack = stack.pop_all()
         return self
 
@@ -313,7 +267,8 @@ class Gateway:
             game.leave(place)
             if not arrived:
                 self._pipeline.never_ran(turn, sink)
-            self._after(turn)
+            self.recent.add(turn)
+            self._audience.turn_finished(turn)
 
     def remember(self, turn: Turn, heard: str) -> None:
         """Keep what was said and heard of a turn, in the background.
@@ -421,16 +376,14 @@ class Gateway:
 
     def session_opened(self, session: SessionInfo) -> None:
         """Tell plugins that an engine has joined; they never delay it."""
-        for call in self._opened:
-            self._background.tell(call, session=session)
+        self._audience.session_opened(session)
 
     def session_closed(self, session: SessionInfo) -> None:
         """Tell plugins that an engine has left."""
-        for call in self._closed:
-            self._background.tell(call, session=session)
+        self._audience.session_closed(session)
 
     def feedback(self, turn: str, session: SessionInfo, kind: str, note: str | None) -> None:
-        """Tell plugins what a player thinks of a reply; nobody waits for them.
+        """Take what a player thinks of a reply, and tell plugins; nobody waits for them.
 
         Args:
             turn: The client's id of the turn.
@@ -440,38 +393,7 @@ class Gateway:
         """
         if kind in ("dislike", "report"):
             self.cache.forget(session.id, turn)
-        for call in self._feedback:
-            self._background.tell(call, turn=turn, session=session, kind=kind, note=note)
-
-    def _after(self, turn: Turn) -> None:
-        self.recent.add(turn)
-        for call in self._finished:
-            self._background.tell(call, turn=turn, result=turn.result)
-
-    async def _start(self, entry: Entry) -> None:
-        try:
-            async with asyncio.timeout(BACKEND_START_S):
-                await entry.backend.start()
-        except TimeoutError:
-            log.warning("backend %s was not ready in %.0f s", entry.backend.name, BACKEND_START_S)
-        except Exception:
-            log.exception(
-                "backend %s could not start; it is asked all the same", entry.backend.name
-            )
-
-    async def _start_store(self) -> None:
-        try:
-            async with asyncio.timeout(BACKEND_START_S):
-                await self.store.start()
-        except Exception:
-            log.exception("the store could not start; this gateway shares nothing until it answers")
-
-    async def _start_bridge(self, bridge: Bridge) -> None:
-        try:
-            async with asyncio.timeout(BACKEND_START_S):
-                await bridge.start(self)
-        except Exception:
-            log.exception("bridge %s could not start; everything else goes on", bridge.name)
+        self._audience.feedback(turn, session, kind, note)
 
 
 def _turn_start(**fields: Any) -> TurnStart:
@@ -486,19 +408,3 @@ def _turn_start(**fields: Any) -> TurnStart:
         from palaver.server.frames import problem
 
         raise ProtocolError("bad_message", problem(err, TurnStart)) from err
-
-
-async def _quietly(close: Callable[[], Awaitable[None]], name: str) -> None:
-    """Close something under a time limit; what goes wrong is logged and stops nothing else."""
-    try:
-        async with asyncio.timeout(BACKEND_START_S):
-            await close()
-    except Exception:
-        log.exception("%s could not be closed", name)
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=5)
