@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import Result
 
-from palaver.cli import main
 from palaver.errors import ConfigError
 from palaver.startup import prepare
 from palaver.testing.server import running_server
@@ -86,12 +86,13 @@ async def test_a_wrong_key_stops_the_start(world: Path) -> None:
     assert "phase" in str(caught.value)
 
 
-def test_check_tells_of_a_wrong_key(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_tells_of_a_wrong_key(
+    world: Path, cli: Callable[..., Result], cli_environ: dict[str, str]
+) -> None:
     """`palaver check` names a wrong key of a plugin's table, and a table that nobody reads."""
     say(world, '[plugins.moon]\nfase = "new"\n[plugins.sun]\n')
-    monkeypatch.setenv("PALAVER_CONFIG_DIR", str(world.parent / "config"))
-    TrustStore().trust(world)
-    done = CliRunner().invoke(main, ["check", str(world)])
+    TrustStore(Path(cli_environ["PALAVER_CONFIG_DIR"]) / "trusted.json").trust(world)
+    done = cli("check", str(world))
     assert done.exit_code == 1
     assert "plugins.moon.fase" in done.output
     assert "no plugin reads [plugins.sun]" in " ".join(done.output.split())
