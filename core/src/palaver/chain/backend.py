@@ -214,7 +214,8 @@ class Backend(Protocol):
     """One configured source of text. All methods are called on the server's event loop.
 
     A backend with several servers has an attribute `replicas`, a sequence of `Replica`: then
-    they are asked, and its own `generate` is not. One without is its own only server.
+    they are asked, and its own `generate` is not. One without is its own only server. One with a
+    method `readings` tells metrics of its servers; see `palaver.chain.readings`.
     """
 
     name: str
