@@ -7,20 +7,25 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
 
-from palaver.errors import BackendUnavailable
+from palaver.cli.explaining import turns_of_file
+from palaver.cli.timeline import render
+from palaver.errors import BackendUnavailable, PalaverError
 from palaver.testing.server import RunningServer, running_server
 
 Cli = Callable[..., Result]
 
 ASK = {"npc": "vlad", "persona": "vampire", "player": "ada", "text": "Good evening."}
-DONE = {
+DONE: dict[str, Any] = {
     "type": "turn.done",
     "turn": "t1",
     "seq": 3,
@@ -205,6 +210,32 @@ def test_what_clients_save(name: str, cli: Cli, tmp_path: Path) -> None:
     assert "turn t1" in result.stdout
     assert "local (m) spoke." in result.stdout
     assert "Leave." not in result.stdout
+
+
+NUMBERS = st.floats(allow_nan=True) | st.integers(-(10**30), 10**30)
+VALUES = st.none() | st.booleans() | NUMBERS | st.text(max_size=8) | st.just({}) | st.just([])
+
+
+@given(
+    st.dictionaries(st.sampled_from([*DONE, "at", "limits", "waited_ms", "npc"]), VALUES),
+    st.dictionaries(st.sampled_from(["backend", "at_ms", "begun_ms", "first_ms"]), VALUES),
+    st.text(max_size=20),
+)
+def test_whatever_stands_in_a_file(
+    fields: dict[str, Any], entry: dict[str, Any], noise: str
+) -> None:
+    """A file is read and drawn, or refused with a reason, whatever is in it."""
+    done = {**DONE, "trail": [{**DONE["trail"][0], **entry}], **fields}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "log"
+        text = f"{noise}\n{noise} {json.dumps(done)} {noise}"
+        file.write_text(text, encoding="utf-8", errors="replace")
+        try:
+            turns = turns_of_file(str(file), None, 5)
+        except PalaverError:
+            return
+    for one in turns:
+        assert "turn " in render(one, width=80, colour=True)
 
 
 def test_standard_input(cli: Cli) -> None:

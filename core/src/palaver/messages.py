@@ -395,6 +395,8 @@ class ServedByInfo(BaseModel):
 class TrailEntry(BaseModel):
     """One backend that was asked."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     backend: str = Field(description="Its name.")
     outcome: Literal[
         "served", "failed", "late", "refused", "objected", "lost", "died", "skipped"

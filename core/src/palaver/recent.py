@@ -26,7 +26,7 @@ MAX_COMPARED = 200
 
 
 class _Info(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class TurnLimits(_Info):

@@ -26,6 +26,7 @@ __all__ = [
     "check_utterance",
     "conversation",
     "messages_of",
+    "parse_chat",
     "read_chat",
 ]
 
@@ -129,6 +130,15 @@ async def read_chat(request: web.Request) -> ChatRequest:
             body += piece
             if len(body) > MAX_BODY_BYTES:
                 raise too_large
+    return parse_chat(bytes(body))
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """Check a body.
+
+    Raises:
+        ApiError: It cannot be used; the message says what to change.
+    """
     try:
         parsed = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as err:

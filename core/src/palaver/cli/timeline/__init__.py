@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from palaver.cli.output import plain
@@ -101,7 +102,10 @@ def _head(info: TurnInfo) -> Text:
     for name, value in parts:
         text.append(f" · {name} ", style="dim").append(plain(value), style="not bold")
     if info.at is not None:
-        text.append(time.strftime(" · %H:%M:%S", time.localtime(info.at)), style="dim not bold")
+        # A file may hold a year that no clock has.
+        with suppress(OverflowError, ValueError, OSError):
+            moment = time.strftime(" · %H:%M:%S", time.localtime(info.at))
+            text.append(moment, style="dim not bold")
     return text
 
 
