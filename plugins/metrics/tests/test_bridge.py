@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -360,3 +362,16 @@ async def test_it_closes(palaver_world: Path, times: int) -> None:
             await bridge.close()
         names: Callable[[], set[str]] = lambda: {task.get_name() for task in asyncio.all_tasks()}  # noqa: E731  # read twice
         assert not names() & {"event loop lag", "read backends"}
+
+
+def test_commands_do_not_pay_for_it() -> None:
+    """Loading the plugin, as every command does, imports nothing of Prometheus."""
+    code = (
+        "import sys\n"
+        "from palaver.plugins import make_plugin_manager\n"
+        "plugins = make_plugin_manager(environ={'PALAVER_PLUGINS': 'metrics'})\n"
+        "assert [one.name for one in plugins.bridges] == ['metrics']\n"
+        "assert 'prometheus_client' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
