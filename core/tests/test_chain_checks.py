@@ -26,6 +26,8 @@ ________________________
 - Answer in English, in one short sentence.
 "Come closer, little flame, and warm yourself." """
 
+SIZES = (1, 3, 17, 1_000)
+"""Characters of the pieces that a reply comes in."""
 IN_CHARACTER = {
     "en": """\
 I'm sorry, but I can't let you pass.
@@ -386,19 +388,19 @@ def judge(check: Checker, text: str, size: int) -> Verdict:
     return check(text, True)
 
 
-@pytest.mark.parametrize("size", [1, 3, 17, 1_000])
 @pytest.mark.parametrize(("lang", "line"), LINES, ids=[line for _, line in LINES])
-def test_what_a_character_says_is_never_objected_to(lang: str, line: str, size: int) -> None:
+def test_what_a_character_says_is_never_objected_to(lang: str, line: str) -> None:
     """However it comes in pieces, and whatever the language."""
-    verdict = judge(checker(lang), line, size)
-    assert not isinstance(verdict, Objection), (line, verdict)
+    for size in SIZES:
+        assert not isinstance(judge(checker(lang), line, size), Objection), size
 
 
-@pytest.mark.parametrize("size", [1, 3, 17, 1_000])
 @pytest.mark.parametrize(("lang", "line"), REFUSED, ids=[line for _, line in REFUSED])
-def test_a_refusal_is_objected_to(lang: str, line: str, size: int) -> None:
+def test_a_refusal_is_objected_to(lang: str, line: str) -> None:
     """Nor does it matter how a refusal comes in pieces."""
-    assert judge(checker(lang), line, size) == Objection("a refusal instead of a reply")
+    for size in SIZES:
+        verdict = judge(checker(lang), line, size)
+        assert verdict == Objection("a refusal instead of a reply"), size
 
 
 @pytest.mark.parametrize(("lang", "line"), REFUSED, ids=[line for _, line in REFUSED])
@@ -449,7 +451,7 @@ def authored() -> list[Any]:
 def test_authored_lines_pass(lang: str, text: str) -> None:
     """What the shipped worlds' characters say would pass if a model said it."""
     shown = without_tags(text)
-    for size in (2, 11, 1_000):
+    for size in SIZES:
         verdict = judge(checker(lang, identity="You are a test."), shown, size)
         assert not isinstance(verdict, Objection), verdict
 

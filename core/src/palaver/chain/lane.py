@@ -37,15 +37,17 @@ class Urgency(NamedTuple):
 
 
 class _Ticket:
-    __slots__ = ("ready", "tag", "urgency")
+    __slots__ = ("number", "ready", "tag", "urgency")
 
-    def __init__(self, urgency: Urgency, tag: float, ready: asyncio.Future[None]) -> None:
-        self.urgency, self.tag, self.ready = urgency, tag, ready
+    def __init__(
+        self, urgency: Urgency, tag: float, number: int, ready: asyncio.Future[None]
+    ) -> None:
+        self.urgency, self.tag, self.number, self.ready = urgency, tag, number, ready
 
     @property
-    def worth(self) -> tuple[int, int, float]:
-        """Lowest is turned away first."""
-        return (-self.urgency.priority, self.urgency.rank, -self.tag)
+    def worth(self) -> tuple[int, int, float, int]:
+        """Lowest is turned away first; of equals the one that came last."""
+        return (-self.urgency.priority, self.urgency.rank, -self.tag, -self.number)
 
 
 class Lane:
@@ -132,7 +134,8 @@ class Lane:
 
     def _take_ticket(self, urgency: Urgency) -> _Ticket:
         tag = max(self._virtual, self._last.get(urgency.who, 0.0)) + 1.0
-        ticket = _Ticket(urgency, tag, asyncio.get_running_loop().create_future())
+        number = next(self._numbers)
+        ticket = _Ticket(urgency, tag, number, asyncio.get_running_loop().create_future())
         if len(self._waiting) >= self._queue:
             # Whoever gave up just now has not had the time to say so.
             self._waiting = {one for one in self._waiting if not one.ready.done()}
@@ -154,5 +157,5 @@ class Lane:
             # Those who gave up are still in it.
             self._heap = [one for one in self._heap if one[3] in self._waiting]
             heapq.heapify(self._heap)
-        heapq.heappush(self._heap, (urgency.priority, tag, next(self._numbers), ticket))
+        heapq.heappush(self._heap, (urgency.priority, tag, number, ticket))
         return ticket
