@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from palaver.chain.opening import Named, Opening
 
 if TYPE_CHECKING:
-    from palaver.chain.backend import Finish
+    from palaver.chain.backend import Finish, GenerateRequest
     from palaver.chain.flights import Flight
     from palaver.chain.servers import Entry
     from palaver.spend import Reservation
@@ -51,15 +51,17 @@ class Limits:
     """Until when an attempt may do what; all in `loop.time()`.
 
     Attributes:
-        first_at: First token.
+        first_at: First token; sooner than the tier's own limit where the turn has less time.
+        first_s: The tier's own limit for it, in seconds.
         stall_s: Longest pause after it, in seconds.
         ends_at: End.
     """
 
-    __slots__ = ("ends_at", "first_at", "stall_s")
+    __slots__ = ("ends_at", "first_at", "first_s", "stall_s")
 
-    def __init__(self, first_at: float, stall_s: float, ends_at: float) -> None:
-        self.first_at, self.stall_s, self.ends_at = first_at, stall_s, ends_at
+    def __init__(self, first_at: float, first_s: float, stall_s: float, ends_at: float) -> None:
+        self.first_at, self.first_s = first_at, first_s
+        self.stall_s, self.ends_at = stall_s, ends_at
 
 
 class Attempt:
@@ -73,7 +75,7 @@ class Attempt:
         opening: What it wants to show.
         filters: What its text passes before.
         reservation: What was set aside for its cost, or None.
-        prompt_chars: Characters of its prompt.
+        request: What it was asked for.
         asked_at: `loop.time()` of when it was asked.
         begun: `time.perf_counter()` of when it was asked.
         first: Likewise of its first text, or None.
@@ -96,7 +98,7 @@ class Attempt:
         *,
         own: bool,
         reservation: Reservation | None,
-        prompt_chars: int,
+        request: GenerateRequest,
         max_tokens: int,
         host: Host,
     ) -> None:
@@ -105,7 +107,7 @@ class Attempt:
         self._reply = host.reply
         self._last_at = self.asked_at = self._loop.time()
         self.entry, self.server, self.flight, self.own = entry, flight.server, flight, own
-        self.reservation, self.prompt_chars = reservation, prompt_chars
+        self.reservation, self.request = reservation, request
         self._near_pieces = NEAR_END * max_tokens
         self._near_chars = self._near_pieces * entry.backend.settings.chars_per_token
         self.begun = perf_counter()
@@ -226,7 +228,7 @@ class Attempt:
         if self.first is None:
             if not self.late and now >= limits.first_at:
                 self.late = True
-                self.flight.too_slow("no first token in time")
+                self.flight.no_first_token(limits.first_s)
                 self._host.news()
             due = limits.ends_at if self.late else limits.first_at
         else:

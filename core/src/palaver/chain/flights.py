@@ -63,6 +63,7 @@ class Flight:
         task: Its task.
         pieces: What came so far.
         sent: Whether the server was really asked.
+        sent_at: `loop.time()` of when it was.
         error: Why it failed, or None.
         finish: How the reply ended, as far as the server said.
     """
@@ -80,6 +81,7 @@ class Flight:
         "over",
         "pieces",
         "sent",
+        "sent_at",
         "server",
         "task",
     )
@@ -91,6 +93,7 @@ class Flight:
         self._told = False
         self.pieces: list[str] = []
         self.sent = False
+        self.sent_at = 0.0
         self.over = False
         self.error: Exception | None = None
         self.finish: Finish | None = None
@@ -141,6 +144,19 @@ class Flight:
             self._told = True
             self.server.breaker.failed(reason)
 
+    def no_first_token(self, limit_s: float) -> None:
+        """Tell the breaker that the first token did not come, if the server is to blame.
+
+        It is not where the request waited in our own queue, nor where a turn had less time than
+        the server may take.
+
+        Args:
+            limit_s: How long the server may take, in seconds.
+        """
+        # What a timer is early by must not excuse anybody.
+        if self.sent and asyncio.get_running_loop().time() - self.sent_at >= limit_s - 0.01:
+            self.too_slow("no first token in time")
+
     async def gone(self) -> None:
         """Wait until the server has let go; one that does not is named in the log."""
         if self._listeners or self.task.done():
@@ -168,6 +184,7 @@ class Flight:
         error: Exception | None = None
         try:
             self.sent = True
+            self.sent_at = asyncio.get_running_loop().time()
             await self._read()
         except asyncio.CancelledError:
             self._cancelled()

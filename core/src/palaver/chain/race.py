@@ -331,10 +331,15 @@ class Race:
         attempt = Attempt(
             entry,
             flight,
-            Limits(limit, turn.tier.stall_ms / 1000, max(turn.ends_at, now + INSTANT_S)),
+            Limits(
+                limit,
+                turn.tier.first_token_s(name),
+                turn.tier.stall_ms / 1000,
+                max(turn.ends_at, now + INSTANT_S),
+            ),
             own=own,
             reservation=reservation,
-            prompt_chars=sum(len(message.content) for message in request.messages),
+            request=request,
             max_tokens=request.sampling.max_tokens or turn.tier.max_tokens,
             host=self,
         )

@@ -6,7 +6,13 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from palaver.errors import BackendError, BackendRefused, BackendUnavailable
+from palaver.errors import (
+    BackendError,
+    BackendRefused,
+    BackendUnauthorized,
+    BackendUnavailable,
+)
+from palaver.spend.tokens import prompt_tokens, text_tokens
 from palaver.turn.model import Attempt as Entry
 from palaver.turn.model import Outcome, ServedBy
 
@@ -80,12 +86,10 @@ class Trail:
         if not attempt.entry.type.instant:
             ratio = attempt.entry.backend.settings.chars_per_token
             if completion is None:
-                completion = round(attempt.chars / ratio)
+                completion = text_tokens("".join(attempt.flight.pieces), ratio)
             if prompt is None:
-                # Nothing is paid for what a server refused, or never read.
-                unread = isinstance(attempt.error, BackendRefused | BackendUnavailable)
-                read = 0 if unread and not attempt.chars else attempt.prompt_chars
-                prompt = round(read / ratio)
+                read = completion or not _unread(attempt.error)
+                prompt = prompt_tokens(attempt.request.messages, ratio) if read else 0
         entry.prompt_tokens, entry.completion_tokens = prompt or 0, completion or 0
         if attempt.reservation is not None and self._governor is not None:
             cached = (finish.cached_tokens if finish else None) or 0
@@ -96,6 +100,16 @@ class Trail:
         usage.prompt_tokens += entry.prompt_tokens
         usage.completion_tokens += entry.completion_tokens
         usage.cost_usd += entry.cost_usd
+
+
+def _unread(error: Exception | None) -> bool:
+    """Return whether a server never read the prompt, so that nothing is paid for it.
+
+    One that answers and then withholds its reply has read it.
+    """
+    if isinstance(error, BackendUnavailable | BackendUnauthorized):
+        return True
+    return isinstance(error, BackendRefused) and error.status_code is not None
 
 
 def failure(attempt: Attempt, otherwise: str = "answered nothing") -> tuple[Outcome, str]:

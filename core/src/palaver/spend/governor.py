@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,13 +20,11 @@ from palaver.spend.prices import FREE, Price, PriceTable, load_prices, price_of
 from palaver.spend.sharing import Sharing
 from palaver.spend.sums import Sum, Sums
 from palaver.spend.telling import ceiling_of, tell_near, tell_reached
+from palaver.spend.tokens import prompt_tokens as estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from palaver.chain.backend import Backend, BackendType, GenerateRequest
     from palaver.config.models import Settings
-    from palaver.prompt.sections import Message
     from palaver.store import Store
     from palaver.turn.model import Turn
 
@@ -38,8 +35,6 @@ log = logging.getLogger("palaver.spend")
 OFF = "spending is off"
 """Why a call is refused where `[spend] mode` is `off`."""
 DAY_S = 86_400
-MESSAGE_TOKENS = 8
-"""What a message costs beyond its text: its role and what separates it, generously."""
 
 
 class Configured(Protocol):
@@ -172,18 +167,19 @@ class Governor:
                 self._complain(name)
                 return "its price is not known, and there is a ceiling"
             price = FREE
-        prompt_tokens = _tokens(request.messages, self._chars[name])
+        read = estimate(request.messages, self._chars[name])
         max_tokens = (request.sampling.max_tokens or turn.tier.max_tokens) + self._thinking[name]
-        usd = price.cost(prompt_tokens, max_tokens)
+        usd = price.cost(read, max_tokens)
         for one in sums:
             if usd and not one.has_room(usd):
                 tell_reached(one, usd)
                 return f"{ceiling_of(one)} leaves no room for it"
         for one in sums:
             one.held += usd
-            if self._sharing is not None and one.ceiling is not None:
+            # A session's id resumes it: nobody else gets to know it.
+            if self._sharing is not None and one.ceiling is not None and one.kind != "session":
                 self._sharing.refresh(one)
-        return Reservation(name, usd, price, prompt_tokens, max_tokens, sums)
+        return Reservation(name, usd, price, read, max_tokens, sums)
 
     def settle(
         self,
@@ -273,16 +269,3 @@ class Governor:
                 name,
                 name,
             )
-
-
-def _tokens(messages: Sequence[Message], chars_per_token: float) -> int:
-    """Estimate the tokens of a prompt, rather too many than too few.
-
-    A character outside ASCII counts as a whole token: tokenizers were made for English.
-    """
-    tokens = 0.0
-    for message in messages:
-        text = message.content
-        plain = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
-        tokens += MESSAGE_TOKENS + plain / chars_per_token + (len(text) - plain)
-    return ceil(tokens)
