@@ -8,6 +8,7 @@ chain, the scripts and what became of each turn; `tox -e soak` tries 20,000 of t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -92,6 +93,9 @@ class Script:
         return f"<{', '.join(told)}>"
 
 
+ORDER = itertools.count()
+
+
 @dataclass
 class Call:
     """One time that a server was asked for a reply; times are `loop.time()`."""
@@ -99,6 +103,8 @@ class Call:
     backend: str
     turn: str
     begun: float
+    order: int
+    """Who was asked before whom, where both began at the same moment."""
     told_to_stop: float | None = None
     ended: float | None = None
 
@@ -125,7 +131,7 @@ class Server:
             yield FILLER
             return
         script = self._scripts[len(self.calls) % len(self._scripts)]
-        call = Call(backend, request.turn.id, loop.time())
+        call = Call(backend, request.turn.id, loop.time(), next(ORDER))
         self.calls.append(call)
         words = iter(range(1_000))
         try:
@@ -478,7 +484,7 @@ def check_trail(told: Told, life: Life, calls: list[Call]) -> None:
 
 def hedges(calls: list[Call]) -> int:
     """Return how often a backend began while another was still at work on the same turn."""
-    calls = sorted((call for call in calls if call.backend != STATIC), key=lambda call: call.begun)
+    calls = sorted((call for call in calls if call.backend != STATIC), key=lambda call: call.order)
     return sum(
         any(call.begun < earlier.until - EPSILON_S for earlier in calls[:index])
         for index, call in enumerate(calls)
