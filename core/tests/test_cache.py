@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from palaver.chain.checks import GO, Checker, Objection
 from palaver.hookspecs import hookimpl
 from palaver.testing.scripted import ScriptedBackend
 from palaver.testing.server import RunningServer, running_server, write_world
@@ -461,3 +462,29 @@ async def test_a_broken_cache_costs_no_turn(
         monkeypatch.setattr("palaver.cache.dialogue.situation_of", dataclasses.replace)
         assert (await say(palaver, "Hello", "p1")).text == "Answer 1."
         assert "has a bug" in caplog.text
+
+
+class Strict:
+    """A plugin that objects to one word, once it is told to."""
+
+    word: str | None = None
+
+    @hookimpl
+    def palaver_check(self, turn: Turn) -> Checker:
+        return lambda text, whole: (
+            Objection("a bad word") if self.word and self.word in text else GO
+        )
+
+
+async def test_what_was_kept_passes_the_checks_of_today(world: Path) -> None:
+    """A check that came after a reply was kept still sees it before a player does."""
+    strict = Strict()
+    async with serving(world, ONE, plugins={"strict": strict}) as palaver:
+        first = await say(palaver, "Good evening.", "p1")
+        strict.word = first.text
+        second = await say(palaver, "Good evening.", "p2")
+        assert (second.text, second.cached) == ("Answer 2.", False)
+        assert [(one.backend, one.outcome) for one in second.trail] == [
+            ("cache", "objected"),
+            ("local", "served"),
+        ]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from palaver.chain.filler import MakeFilters
+from palaver.chain.opening import Opening
 from palaver.chain.race import Race
 from palaver.chain.trail import failure
 from palaver.turn.events import Text
@@ -84,9 +85,20 @@ class ChainRunner:
             model: The model.
             adapter: Its adapter, or None.
         """
-        await self._say(raw, authored=False)
-        if not self._reply.length:
+        self._turn.authored = False
+        # What was kept yesterday must pass the checks of today.
+        opening = Opening(self._reply, self._race.checkers(), lambda: None)
+        self._own = self._make_filters(opening.show, opening.say)
+        self._own.feed(raw)
+        await self._own.finish()
+        opening.close()
+        if not opening.passed:
+            opening.drop()
+            if opening.objection is not None:
+                self._race.trail.note(CACHE, "objected", opening.objection.reason)
             return False
+        self._reply.begin()
+        opening.hear(self._own)
         self._turn.result.served_by = ServedBy(CACHE, CACHE, model, adapter)
         self._turn.result.cached = True
         self._race.trail.note(CACHE, "served")

@@ -160,7 +160,7 @@ class Pipeline:
         if self._cache is not None and (known := await self._look_up(turn)) is not None:
             if await runner.repeat(known.raw, known.model, known.adapter):
                 return
-            turn.note("a filter took all of the cached reply")
+            turn.note("the cached reply could not be shown")
         try:
             build_prompt(turn, self._prompt)
         except PalaverError as err:
