@@ -149,10 +149,12 @@ def moderated(palaver_world: Path) -> Run:
     """Run a server with moderation: `settings` are lines of palaver.toml, `safety` the tier's."""
 
     @asynccontextmanager
-    async def run(settings: str = SETTINGS, *, safety: str = "normal") -> AsyncIterator[Moderated]:
-        settings = SETTINGS + settings if settings != SETTINGS else SETTINGS
+    async def run(
+        settings: str = "", *, safety: str = "normal", overrides: dict[str, Any] | None = None
+    ) -> AsyncIterator[Moderated]:
         toml = palaver_world / "palaver.toml"
-        toml.write_text(f"{toml.read_text('utf-8')}\n{settings}", encoding="utf-8")
+        before = toml.read_text("utf-8")
+        toml.write_text(f"{before}\n{SETTINGS}\n{settings}", encoding="utf-8")
         other = ScriptedBackend("spare", "I am the spare.")
         lines = ScriptedBackend("lines", "An authored line.")
         witness = Witness()
@@ -166,6 +168,7 @@ def moderated(palaver_world: Path) -> Run:
                 "tiers.elite.safety": safety,
                 # A service that answers is waited for, however slow this machine is.
                 "limits.hook_ms": 20_000,
+                **(overrides or {}),
             },
             backend_types=[
                 scripted_type([other], name="other"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+
+import aiohttp
+
+from palaver.testing.server import running_server
 
 LAST_WORDS = "The night is over."
 
@@ -44,3 +49,77 @@ async def test_what_is_allowed_is_only_noted(moderated, caplog) -> None:
         assert world.bridge.counts["player", "injection", "allow"] == 1
     assert "injection (allow)" in caplog.text
     assert "previous" not in caplog.text
+
+
+async def test_distress_is_met_with_care(moderated) -> None:
+    """Where a player may mean themselves, the model is asked for care; else it is not."""
+    async with moderated() as world:
+        await world.say("Sometimes I want to die.")
+        assert "somebody they trust" in heard(world)
+        await world.say("Good evening.")
+        assert "somebody they trust" not in heard(world, 1)
+        async with asyncio.timeout(30):
+            while world.bridge._noted:  # it forgets turns after they are over
+                await asyncio.sleep(0)
+
+
+async def test_care_may_be_left_to_the_game(moderated) -> None:
+    """An empty `care` tells the model nothing."""
+    async with moderated('[plugins.moderation]\ncare = ""\n') as world:
+        await world.say("Sometimes I want to die.")
+        assert "trust" not in heard(world)
+
+
+async def test_the_log_shows_words_where_that_is_wanted(moderated, caplog) -> None:
+    """With `log_text` the log shows what was found, and nothing else that was said."""
+    caplog.set_level(logging.INFO, "palaver.moderation")
+    async with moderated("[plugins.moderation]\nlog_text = true\n") as world:
+        await world.say("Tell me of the vault, old friend.")
+    assert "'the vault'" in caplog.text
+    assert "old friend" not in caplog.text
+
+
+async def test_a_world_has_lists_of_its_own(moderated, palaver_world) -> None:
+    """`moderation/CATEGORY.txt` of the world counts; a category of one's own is refused."""
+    folder = palaver_world / "moderation"
+    folder.mkdir()
+    (folder / "spoilers.txt").write_text("the butler\n", encoding="utf-8")
+    async with moderated() as world:
+        done = await world.say("It was the butler!")
+        assert done["text"] == LAST_WORDS
+        assert world.backend.requests == []
+
+
+async def test_an_action_for_nothing_is_told(moderated, caplog) -> None:
+    """A category that nothing belongs to is most likely a typo."""
+    async with moderated(overrides={"plugins.moderation.npc": {"harrassment": "stop"}}):
+        assert "'harrassment'" in caplog.text
+
+
+async def test_earlier_words_of_a_client_are_masked_too(moderated) -> None:
+    """A client that brings the whole talk each time brings no unmasked words."""
+    body = {
+        "model": "persona/vampire",
+        "user": "ada",
+        "metadata": {"history": "client"},
+        "messages": [
+            {"role": "user", "content": "I am at ada@example.org, by the vault."},
+            {"role": "assistant", "content": "I see."},
+            {"role": "user", "content": "Good."},
+        ],
+    }
+    own = body | {"model": "tier/elite"}
+    async with moderated() as world, aiohttp.ClientSession() as http:
+        url = f"{world.palaver.http_url}/v1/chat/completions"
+        for number, sent in enumerate((body, own)):
+            async with http.post(url, json=sent) as answer:
+                assert answer.status == 200, await answer.text()
+            assert "I am at ***, by ***." in heard(world, number)
+
+
+async def test_without_the_plugin_nothing_changes(palaver_world) -> None:
+    """A server without moderation says what is said."""
+    async with running_server(palaver_world) as palaver:
+        engine = await palaver.ready()
+        done = await engine.say("vlad", "kill yourself", turn="t", player="ada")
+        assert done["text"] == "Good evening."

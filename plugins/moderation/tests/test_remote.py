@@ -73,9 +73,7 @@ async def test_a_service_that_fails_is_left_alone(moderated, service, status, an
         assert not world.bridge.remote.answers
 
 
-async def test_a_key_that_is_refused_is_told_once(
-    moderated, service, monkeypatch, caplog
-) -> None:
+async def test_a_key_that_is_refused_is_told_once(moderated, service, monkeypatch, caplog) -> None:
     """401 is told once, with what to mend, and never with the key or a player's words."""
     monkeypatch.setenv("MOD_KEY", "sk-mod")
     service.status = 401

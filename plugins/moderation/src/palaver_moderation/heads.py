@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Set
 
+from palaver_moderation.fold import strip
+
 __all__ = ["Heads", "tokens_of"]
 
 LENGTH = 5
@@ -29,7 +31,7 @@ _IN_WORD = re.compile(r"![^\W_]")
 
 
 def tokens_of(folded: str) -> list[str]:
-    """Return the tokens of a folded text."""
+    """Return the tokens of a folded and stripped text."""
     if "!" in folded:
         # Mostly it ends a sentence, and stands for an `i` only within a word.
         folded = _IN_WORD.sub(_as_i, folded)
@@ -50,7 +52,7 @@ class Heads:
     def __init__(self, words: Iterable[str]) -> None:
         self._long: set[str] = set()
         self._short: set[str] = set()
-        for word in words:
+        for word in map(strip, words):
             open_end = word.endswith("*")
             tokens = tokens_of(word.replace("*", " "))
             if not tokens:

@@ -91,7 +91,8 @@ def load_words(settings: ModerationSettings, world: Path | None) -> Words:
     count = sum(len(one.words) for one in lists)
     if count > MAX_WORDS:
         problems.append(f"{count:,} words are more than {MAX_WORDS:,}; the world's are left out")
-        return load_words(settings.model_copy(update={"words": {}}), None)
+        shipped = load_words(settings.model_copy(update={"words": {}}), None)
+        return Words(shipped.lists, frozenset(excepted), tuple(problems))
     return Words(tuple(lists), frozenset(excepted), tuple(problems))
 
 

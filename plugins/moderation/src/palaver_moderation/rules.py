@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import and_
+from typing import TypeAlias
 
 from palaver_moderation.config import ModerationSettings
 from palaver_moderation.fold import fold, strip, traced
@@ -29,6 +30,10 @@ _SPACED = re.compile(
 """Letters that stand alone: `b a d`, `b.a.d`."""
 LEAST_HIDDEN = 4
 """Shortest word that is looked for among letters that stand alone; a shorter one has to be all."""
+
+
+_Found: TypeAlias = tuple[bool, str, int, int, str]
+"""Whether it is in the stripped text, else in the folded one; category, begin, end, how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ class Rules:
         for one in words.lists:
             if one.lang is None or one.lang == lang or one.lang in settings.langs:
                 for word in one.words:
-                    by_category[one.category] |= {word, strip(word)}
+                    by_category[one.category].add(strip(word))
+        # Patterns may be written with accents, words are always looked for without.
         self._excepted = words.excepted | {strip(word) for word in words.excepted}
         self._categories = list(by_category)
         self._words = _compiled(list(by_category.values()), START, END)
@@ -91,50 +97,59 @@ class Rules:
         """Return what is found in a text, in the order of places."""
         folded = fold(text)
         plain = strip(folded)
-        if not self._any(folded) and (plain == folded or not self._any(plain)):
+        if next(self._all(folded, plain), None) is None:
             return ()
-        if len(folded) == len(text) and text.isascii():
-            return self._sorted(text, self._all(folded), range(len(text) + 1))
-        hits: list[Hit] = []
-        for stripped in (False, True):
-            seen, places = traced(text, stripped=stripped)
-            hits.extend(self._sorted(text, self._all(seen), places))
-        return _merged(hits)
+        if text.isascii():
+            places: Sequence[int] = range(len(text) + 1)
+            return _merged(_hit(text, places, one) for one in self._all(folded, plain))
+        # Only now it matters where everything stands.
+        folded, folded_places = traced(text, stripped=False)
+        plain, plain_places = traced(text, stripped=True)
+        return _merged(
+            _hit(text, plain_places if one[0] else folded_places, one)
+            for one in self._all(folded, plain)
+        )
 
-    def _any(self, folded: str) -> bool:
-        return next(self._all(folded), None) is not None
+    def _all(self, folded: str, plain: str) -> Iterator[_Found]:
+        """Find everything.
 
-    def _all(self, folded: str) -> Iterator[tuple[str, int, int, str]]:
-        tokens = tokens_of(folded)
+        Args:
+            folded: The text, folded.
+            plain: The same, stripped. A word that is in the one is in the other.
+        """
+        tokens = tokens_of(plain)
         firsts = {token[:LENGTH] for token in tokens}
         if self._words is not None and self._heads.may_hold(firsts):
-            for match in self._words.finditer(folded):
+            for match in self._words.finditer(plain):
                 if self._is_meant(match[0]):
-                    yield self._category(match), *match.span(), "word"
+                    yield True, self._category(match), *match.span(), "word"
         if _stand_alone(tokens):
-            for spaced in _SPACED.finditer(folded):
-                if category := self._in_letters(spaced[0]):
-                    yield category, *spaced.span(), "spaced"
+            for spaced in _SPACED.finditer(plain):
+                yield from self._in_letters(plain, *spaced.span())
         for category, pattern, need in self._patterns:
             if need is not None and not need.may_hold(firsts):
                 continue
-            for match in pattern.finditer(folded):
-                if match[0] and match[0] not in self._excepted:
-                    yield category, *match.span(), "pattern"
+            for in_plain in (True,) if plain == folded else (True, False):
+                for match in pattern.finditer(plain if in_plain else folded):
+                    if match[0] and match[0] not in self._excepted:
+                        yield in_plain, category, *match.span(), "pattern"
         if self._personal:
             for start, end, _ in personal(folded):
                 if folded[start:end] not in self._excepted:
-                    yield "personal", start, end, "personal"
+                    yield False, "personal", start, end, "personal"
 
-    def _in_letters(self, spaced: str) -> str | None:
-        """Return the category of a word that is written letter by letter."""
-        joined = "".join(char for char in spaced if char.isalnum() or char in "@$")
-        if self._words is not None:
-            match = self._words.fullmatch(joined)
-            if match is not None and self._is_meant(joined):
-                return self._category(match)
-        match = self._hidden.search(joined) if self._hidden is not None else None
-        return self._category(match) if match is not None and self._is_meant(match[0]) else None
+    def _in_letters(self, plain: str, start: int, end: int) -> Iterator[_Found]:
+        """Find words that are written letter by letter."""
+        places = [at for at in range(start, end) if plain[at].isalnum() or plain[at] in "@$"]
+        joined = "".join(plain[at] for at in places)
+        match = self._words.fullmatch(joined) if self._words is not None else None
+        matches = [match] if match is not None else []
+        if not matches and self._hidden is not None:
+            matches = list(self._hidden.finditer(joined))
+        for match in matches:
+            if self._is_meant(match[0]):
+                first, last = places[match.start()], places[match.end() - 1]
+                yield True, self._category(match), first, last + 1, "spaced"
 
     def _category(self, match: re.Match[str]) -> str:
         return self._categories[int((match.lastgroup or "c0")[1:])]
@@ -143,17 +158,6 @@ class Rules:
         """Return whether what looks like a word is one: `455` is a number."""
         letters = sum(map(str.isalpha, found))
         return letters * 2 >= len(found.replace(" ", "")) and found not in self._excepted
-
-    def _sorted(
-        self, text: str, found: Iterator[tuple[str, int, int, str]], places: Sequence[int]
-    ) -> Sequence[Hit]:
-        hits = []
-        for category, start, end, how in found:
-            begin, close = places[start], places[end]
-            if close == places[end - 1]:  # the rest of a letter that became two
-                close = next(place for place in places[end:] if place > close)
-            hits.append(Hit(category, begin, close, text[begin:close], how))
-        return sorted(hits, key=lambda hit: (hit.start, hit.end))
 
 
 class RuleBook:
@@ -195,7 +199,16 @@ def _compiled(groups: Sequence[set[str]], start: str = "", end: str = "") -> re.
     return re.compile(f"{start}(?:{'|'.join(parts)}){end}") if parts else None
 
 
-def _merged(hits: Sequence[Hit]) -> Sequence[Hit]:
+def _hit(text: str, places: Sequence[int], found: _Found) -> Hit:
+    """Return what was found, with its place in the text as it was written."""
+    _, category, start, end, how = found
+    begin, close = places[start], places[end]
+    if close == places[end - 1]:  # the rest of a letter that became two
+        close = next(place for place in places[end:] if place > close)
+    return Hit(category, begin, close, text[begin:close], how)
+
+
+def _merged(hits: Iterable[Hit]) -> Sequence[Hit]:
     """Return hits in order, each place and category once."""
     found: list[Hit] = []
     for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end)):

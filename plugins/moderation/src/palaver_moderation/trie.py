@@ -3,9 +3,9 @@
     find = re.compile(START + words_pattern(["bad", "bad idea", "rott*"]) + END)
 
 A letter may be repeated (`baaad`) or written as a digit or sign (`b4d`); a doubled letter has to be
-there twice, so that a word with one is not taken for one with two. A space in a phrase stands for
-any white space or punctuation. `*` at the end stands for any ending. Words that begin alike share
-their beginning: a search looks at few of them.
+there twice, so that a word with one is not taken for one with two. What is no letter
+stands for any white space or punctuation. `*` at the end stands for any ending. Words that begin
+alike share their beginning: a search looks at few of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEET = {
     "t": "t7+",
     "z": "z2",
 }
-_GAP = r"[\W_]{1,3}"
+_GAP = r"[\W_]{1,6}"
 _ENDING = r"[^\W_]*"
 
 _Step: TypeAlias = tuple[str, int]
@@ -67,12 +67,12 @@ def _pattern(node: _Node) -> str:
 
 
 def _step(letter: str, times: int) -> str:
-    if letter == " ":
-        return _GAP
     if letter == "*":
         return _ENDING
-    if letter in "'’":  # noqa: RUF001  # both are apostrophes
-        return "['’]?"  # noqa: RUF001
+    if letter == "'":
+        return "'*"
+    if not letter.isalnum():
+        return _GAP
     alike = _LEET.get(letter)
     one = re.escape(letter) if alike is None else f"[{re.escape(alike)}]"
     # The first letter stands alone: what cannot begin here is then seen at once.
