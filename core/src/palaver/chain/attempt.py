@@ -120,6 +120,7 @@ class Attempt:
         self.finish: Finish | None = None
         self.chars = 0
         self.heard = self.alone = False
+        self._closing: asyncio.Task[None] | None = None
         checkers = () if entry.type.instant else host.checkers()
         self.opening = Opening(host.reply, checkers, self._decided)
         self.filters = host.filters(self.opening, authored=entry.type.instant)
@@ -178,15 +179,42 @@ class Attempt:
         Args:
             cut: Why, where it should have gone on.
         """
+        if self._closing is not None:
+            self._closing.cancel()
         if not self.over:
             self.cut = cut
             self._end(None)
             self._leave()
 
+    async def close_soon(self) -> bool:
+        """Let out what is held back; where a filter takes its time, beside everything else.
+
+        Returns:
+            Whether that is done; if not, the host has news when it is.
+        """
+        if not self.filters.waits:
+            await self.close()
+            return True
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close(), name=f"close {self.name}")
+            self._closing.add_done_callback(self._closed)
+        return self._closing.done()
+
     async def close(self) -> None:
         """Let out what the filters hold back, and ask the checks for the last time."""
+        if self._closing is None:
+            await self._close()
+        else:
+            await asyncio.wait({self._closing})
+
+    async def _close(self) -> None:
         await self.filters.finish()
         self.opening.close()
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self.error = self.error or error
+        self._host.news()
 
     async def abort(self) -> None:
         """Throw away what is held back."""

@@ -76,28 +76,48 @@ class Breaker:
         """Return whether a request may go through now."""
         return self._until is None or (not self._probing and self._clock() >= self._until)
 
-    def enter(self) -> None:
-        """Note that a request goes through; one of `succeeded`, `failed`, `left` must follow."""
+    def enter(self) -> bool:
+        """Note that a request goes through; one of `succeeded`, `failed`, `left` must follow.
+
+        Returns:
+            Whether it is the probe: only what becomes of that counts while the breaker is open.
+        """
         if self._until is not None:
             self._probing = True
+        return self._probing
 
-    def left(self) -> None:
-        """Note that a request ended without telling anything about the server."""
-        self._probing = False
+    def left(self, *, probe: bool = True) -> None:
+        """Note that a request ended without telling anything about the server.
 
-    def succeeded(self) -> None:
-        """Note that the server did its work."""
+        Args:
+            probe: What `enter` returned for it.
+        """
+        if probe:
+            self._probing = False
+
+    def succeeded(self, *, probe: bool = True) -> None:
+        """Note that the server did its work.
+
+        Args:
+            probe: What `enter` returned. A request from before it was left alone says nothing
+                about whether it would take another one.
+        """
+        if self._until is not None and not probe:
+            return
         self._in_a_row, self._probing = 0, False
         if self._until is not None:
             log.info("%s is back", self._name)
             self._until, self.reason, self._rest_s = None, None, self._first_s
 
-    def failed(self, reason: str) -> None:
+    def failed(self, reason: str, *, probe: bool = True) -> None:
         """Note that the server failed, or did not begin in time.
 
         Args:
             reason: Why, in words.
+            probe: What `enter` returned.
         """
+        if self._until is not None and not probe:
+            return
         self._in_a_row += 1
         if self._until is not None:
             if self._probing:

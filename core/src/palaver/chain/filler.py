@@ -31,7 +31,11 @@ MakeFilters = Callable[[Callable[["Event"], None], Callable[[str], None]], "Filt
 
 
 async def speak_filler(
-    turn: Turn, instants: Sequence[Entry], reply: Reply, make_filters: MakeFilters
+    turn: Turn,
+    instants: Sequence[Entry],
+    reply: Reply,
+    make_filters: MakeFilters,
+    until: float,
 ) -> str | None:
     """Speak a filler as a sentence of its own.
 
@@ -40,6 +44,7 @@ async def speak_filler(
         instants: Instant backends of its chain, in order.
         reply: Where it is shown.
         make_filters: Makes the filters that it passes.
+        until: `loop.time()` by which filters that wait must be done.
 
     Returns:
         Name of the backend that had one, or None if nothing was shown.
@@ -52,7 +57,11 @@ async def speak_filler(
         turn.authored = True
         filters = make_filters(reply.show, reply.say)
         filters.feed(text)
-        await filters.finish()
+        try:
+            async with asyncio.timeout_at(until):
+                await filters.finish()
+        except TimeoutError:
+            await filters.abort()
         if reply.length:
             reply.close_sentence()
             return entry.backend.name

@@ -72,6 +72,7 @@ class Flight:
         "_chars",
         "_key",
         "_listeners",
+        "_probe",
         "_request",
         "_served",
         "_told",
@@ -97,7 +98,7 @@ class Flight:
         self.over = False
         self.error: Exception | None = None
         self.finish: Finish | None = None
-        server.breaker.enter()
+        self._probe = server.breaker.enter()
         self.task = asyncio.get_running_loop().create_task(
             self._run(), name=f"backend {server.backend} {server.name}"
         )
@@ -142,7 +143,7 @@ class Flight:
         """Tell the breaker that the first token did not come in time, or that the stream stalls."""
         if not self._told:
             self._told = True
-            self.server.breaker.failed(reason)
+            self.server.breaker.failed(reason, probe=self._probe)
 
     def no_first_token(self, limit_s: float) -> None:
         """Tell the breaker that the first token did not come, if the server is to blame.
@@ -236,26 +237,25 @@ class Flight:
         if self._told:
             return
         self._told = True
-        breaker = self.server.breaker
+        breaker, probe = self.server.breaker, self._probe
         if outcome is True or (outcome is None and self.pieces):
-            breaker.succeeded()
+            breaker.succeeded(probe=probe)
         elif outcome is None:
-            breaker.left()
+            breaker.left(probe=probe)
         elif isinstance(outcome, BackendUnauthorized):
             breaker.unauthorized(outcome.reason)
         elif isinstance(outcome, BackendOverloaded) and outcome.retry_after_s is not None:
             breaker.rest(outcome.retry_after_s, outcome.reason)
         elif isinstance(outcome, PromptTooLong):
-            breaker.left()
+            breaker.left(probe=probe)
         elif isinstance(outcome, BackendRefused) and not isinstance(
             outcome, BackendOverloaded | LookupError
         ):
             # It refuses this request, not every one.
-            breaker.left()
+            breaker.left(probe=probe)
         else:
-            breaker.failed(
-                outcome.reason if isinstance(outcome, BackendError) else type(outcome).__name__
-            )
+            reason = outcome.reason if isinstance(outcome, BackendError) else repr(outcome)[:200]
+            breaker.failed(reason, probe=probe)
 
 
 class Flights:

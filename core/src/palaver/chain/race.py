@@ -176,7 +176,7 @@ class Race:
 
     def passed(self, attempt: Attempt) -> None:
         """Hear the first attempt whose opening has passed; the others have lost."""
-        if self.winner is None and not self._filling:
+        if self.winner is None and not self._filling and attempt in self._running:
             self.winner = attempt
             for other in list(self._running):
                 if other is not attempt:
@@ -213,12 +213,11 @@ class Race:
             if self._heard() is not None:
                 return
             whole = attempt.over and attempt.error is None and attempt.cut is None
-            if whole and not attempt.opening.passed:
-                # What was held back may be all there is, and good enough.
-                await attempt.close()
-                if self._heard() is not None:
-                    # This one, or another one while its filters made it wait.
-                    return
+            if whole and not attempt.opening.passed and not await attempt.close_soon():
+                # What was held back may be all there is, and good enough; the clock goes on.
+                continue
+            if self._heard() is not None:
+                return
             if attempt.opening.passed:
                 # It passed while a filler was spoken.
                 self.passed(attempt)
@@ -366,7 +365,9 @@ class Race:
             return
         self._filling = True
         try:
-            spoken = await speak_filler(self._turn, self._instants, self.reply, self._make_filters)
+            spoken = await speak_filler(
+                self._turn, self._instants, self.reply, self._make_filters, self._words_by
+            )
         finally:
             self._filling = False
         if spoken is not None:

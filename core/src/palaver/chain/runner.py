@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from palaver.chain.filler import MakeFilters
 from palaver.chain.opening import Opening
-from palaver.chain.race import Race
+from palaver.chain.race import RESERVE_S, Race
 from palaver.chain.trail import failure
 from palaver.turn.events import Text
 from palaver.turn.model import ServedBy
@@ -90,7 +90,13 @@ class ChainRunner:
         opening = Opening(self._reply, self._race.checkers(), lambda: None)
         self._own = self._make_filters(opening.show, opening.say)
         self._own.feed(raw)
-        await self._own.finish()
+        try:
+            # In time for the authored lines, should a filter not come to its end.
+            async with asyncio.timeout_at(self._turn.first_text_at - RESERVE_S):
+                await self._own.finish()
+        except TimeoutError:
+            opening.drop()
+            return False
         opening.close()
         if not opening.passed:
             opening.drop()

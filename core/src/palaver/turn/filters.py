@@ -81,6 +81,11 @@ class FilterChain:
         elif self.stopped is None and text:
             self._sync.push(0, Text(text))
 
+    @property
+    def waits(self) -> bool:
+        """Whether one of the filters has to wait."""
+        return self._rest is not None
+
     def redirect(self, out: Callable[[Event], None], say: Callable[[str], None]) -> None:
         """Send what comes out somewhere else from now on."""
         self._out = out
