@@ -11,7 +11,7 @@ from palaver.session_info import SessionInfo
 from palaver.testing.server import running_server
 from palaver.turn.model import Turn
 
-WAIT_S = 20
+WAIT_S = 40
 
 
 class Listener:

@@ -26,7 +26,7 @@ from palaver.testing.server import RunningServer, running_server
 from palaver.testing.turns import make_turn
 from palaver.turn.model import Attempt, ServedBy, TurnResult
 
-WAIT_S = 20
+WAIT_S = 40
 SESSION = SessionInfo("s1", "default", "main", "test", "", "", "engine", None, frozenset())
 Tail = list[Attempt]
 
@@ -290,6 +290,8 @@ JUDGED = {
     "backends.critic.type": "critics",
     "quality.judge": "critic",
     "quality.judge_share": 1.0,
+    # Tests wait for scores, not for time.
+    "quality.judge_ms": 600_000,
 }
 
 

@@ -26,7 +26,7 @@ from palaver.testing.server import RunningServer, running_server
 from palaver_metrics.bridge import VARIABLE, MetricsBridge
 from palaver_metrics.turns import SECONDS
 
-WAIT_S = 20
+WAIT_S = 40
 TOKEN = "a-token-of-the-scraper"
 
 
