@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 import aiohttp
@@ -58,9 +57,9 @@ async def test_distress_is_met_with_care(moderated) -> None:
         assert "somebody they trust" in heard(world)
         await world.say("Good evening.")
         assert "somebody they trust" not in heard(world, 1)
-        async with asyncio.timeout(30):
-            while world.bridge._noted:  # it forgets turns after they are over
-                await asyncio.sleep(0)
+        for _ in range(2):
+            await world.witness.turns.get()  # told after the moderation is
+        assert world.bridge._noted == {}
 
 
 async def test_care_may_be_left_to_the_game(moderated) -> None:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from palaver.errors import BackendUnavailable
 from palaver.testing.scripted import Finish
+from palaver.testing.turns import make_turn
+from palaver.turn.filters import FilterChain
+from palaver_moderation.config import ModerationSettings, RemoteSettings
+from palaver_moderation.lists import load_words
+from palaver_moderation.npc import Stopper
+from palaver_moderation.remote import Remote
+from palaver_moderation.rules import RuleBook
 
 
 async def test_an_opening_that_is_stopped_is_spoken_by_the_next_backend(moderated) -> None:
@@ -83,3 +92,23 @@ async def test_half_a_word_is_not_taken_for_one(moderated) -> None:
         world.backend.replies = [["I am from Blorp", "ington, a harmless town.", Finish()]]
         done = await world.say("Good evening.")
         assert done["text"] == "I am from Blorpington, a harmless town."
+
+
+@pytest.mark.parametrize(("without", "text"), [("closed", ""), ("open", "Good evening.")])
+async def test_a_sentence_is_not_shown_because_its_check_is_late(service, without, text) -> None:
+    """Even where a machine is too slow for every limit, closed shows nothing unchecked."""
+    service.held.clear()
+    settings = RemoteSettings(url=service.url, npcs_without=without)
+    remote = Remote(settings, limit_s=30)
+    rules = RuleBook(ModerationSettings(), load_words(ModerationSettings(), None)).of("en")
+    shown: list[str] = []
+    chain = FilterChain(
+        make_turn(),
+        [("moderation", Stopper(rules, lambda *_: None, remote))],
+        lambda event: shown.append(event.text),
+        0.02,
+    )
+    chain.feed("Good evening.")
+    await chain.finish()
+    assert "".join(shown) == text
+    await remote.close()

@@ -39,16 +39,15 @@ def checker(rules: Rules, objects: Objects) -> Checker:
         while begin and text[begin - 1].isalnum():
             begin -= 1
         part = text[begin:]
-        hits = rules.find(part)
-        if not hits:
-            seen = len(text)
-            return GO
-        if not whole and hits[-1].end == len(part) and part[-1].isalnum():
-            # The word may go on, and be a harmless one.
+        found = rules.find(part)
+        # The last word may go on, and be a harmless one.
+        goes_on = len(part) if not whole and part[-1:].isalnum() else None
+        hits = [hit for hit in found if hit.end != goes_on]
+        if found and not hits:
             return WAIT
+        seen = len(text)
         new = [hit for hit in hits if (hit.category, hit.text) not in known]
         known.update((hit.category, hit.text) for hit in new)
-        seen = len(text)
         reason = objects(dict.fromkeys(hit.category for hit in new), new) if new else None
         return GO if reason is None else Objection(reason)
 
@@ -58,7 +57,9 @@ def checker(rules: Rules, objects: Objects) -> Checker:
 class Stopper:
     """A filter for a strict tier: a sentence is shown when it is checked, or the line ends.
 
-    It is never late, for a filter that is would be taken out: the service has a limit of its own.
+    A filter that is late is taken out, and what it held is shown. The service has a limit of its
+    own, so that this one is not; where the machine is so slow that it is all the same, it ends the
+    line as it is taken out.
 
     Args:
         rules: What is looked for.
@@ -69,6 +70,7 @@ class Stopper:
     def __init__(self, rules: Rules, objects: Objects, remote: Remote | None) -> None:
         self._rules, self._objects, self._remote = rules, objects, remote
         self._before = ""
+        self._asking = False
 
     async def feed(self, event: Event, /) -> Iterable[Event]:
         """Take a sentence, or any other event."""
@@ -78,20 +80,25 @@ class Stopper:
         before = self._before
         begin = len(before) + 1 if before else 0
         said = f"{before} {event.text}" if before else event.text
-        self._before = said[-OVERLAP:].partition(" ")[2]
+        self._before = said if len(said) <= OVERLAP else said[-OVERLAP:].partition(" ")[2]
         hits = [hit for hit in self._rules.find(said) if hit.end > begin]
         if hits and (why := self._objects(dict.fromkeys(hit.category for hit in hits), hits)):
             return (Stop(why),)
         if self._remote is None:
             return (event,)
+        self._asking = True
         found = await self._remote.categories(event.text)
+        self._asking = False
         if found is None:
-            closed = self._remote.settings.npcs_without == "closed"
-            return (Stop(UNCHECKED),) if closed else (event,)
+            return (Stop(UNCHECKED),) if self._closed else (event,)
         if found and (why := self._objects(sorted(found), ())):
             return (Stop(why),)
         return (event,)
 
     async def flush(self) -> Iterable[Event]:
-        """Nothing is held back: sentences come whole."""
-        return ()
+        """Let out nothing: sentences come whole, and one that is asked about is not shown."""
+        return (Stop(UNCHECKED),) if self._asking and self._closed else ()
+
+    @property
+    def _closed(self) -> bool:
+        return self._remote is not None and self._remote.settings.npcs_without == "closed"
