@@ -21,6 +21,7 @@ from palaver.chain.filler import INSTANT_S, MakeFilters, speak_filler
 from palaver.chain.request import build_request, flight_key, urgency_of
 from palaver.chain.trail import Trail, failure
 from palaver.errors import BackendError, BackendUnauthorized, PromptTooLong
+from palaver.hookcalls import CORE
 
 if TYPE_CHECKING:
     from palaver.chain.opening import Named, Opening
@@ -155,10 +156,16 @@ class Race:
 
     # What an attempt asks and tells; see `palaver.chain.attempt.Host`.
 
-    def checkers(self) -> list[Named]:
-        """Return new checkers of an opening."""
+    def checkers(self, *, plugins_only: bool = False) -> list[Named]:
+        """Return new checkers of an opening.
+
+        Args:
+            plugins_only: Whether to leave out the core's own.
+        """
         found: list[Named] = []
         for call in self._chain.checks:
+            if plugins_only and call.plugin == CORE:
+                continue
             try:
                 checker = call(turn=self._turn)
             except Exception:
@@ -316,6 +323,8 @@ class Race:
         key = flight_key(entry, request, retry)
         urgency = urgency_of(turn)
         flight = chain.flights.find(key, urgency) if key is not None else None
+        if flight is not None and flight.server in self._tried.get(name, ()):
+            flight = None  # its own, for which it waited in vain
         own, reservation = flight is None, None
         if own and chain.governor is not None and not entry.type.instant:
             answer = chain.governor.reserve(turn, name, request)
@@ -332,7 +341,7 @@ class Race:
             flight,
             Limits(
                 limit,
-                turn.tier.first_token_s(name),
+                min(turn.tier.first_token_s(name), turn.tier.first_text_ms / 1000 - RESERVE_S),
                 turn.tier.stall_ms / 1000,
                 max(turn.ends_at, now + INSTANT_S),
             ),
