@@ -73,7 +73,10 @@ def test_text_over_several_lines(tmp_path: Path) -> None:
     ("row", "problem"),
     [
         ("a,Hi.,greting,,,", "there is no intent 'greting'; did you mean `greeting`?"),
-        ("a,Hi.,zzz,,,", "there is no intent 'zzz'; it is one of `any`, `closing`, `farewell`, `filler`"),
+        (
+            "a,Hi.,zzz,,,",
+            "there is no intent 'zzz'; it is one of `any`, `closing`, `farewell`, `filler`",
+        ),
         (",Hi.,any,,,", "has no id"),
         ("z,Hi.,any,,,", "the id 'z' is that of line 2, too"),
         ("a,,any,,,", "has no text"),
