@@ -18,9 +18,9 @@ from palaver.chain.backend import Backend, BackendContext, BackendSettings, Back
 from palaver.config.load import parse_backend, parse_plugin, parse_store
 from palaver.config.models import Settings
 from palaver.errors import ConfigError, WorldError
-from palaver.parts import Parts
 from palaver.hints import did_you_mean
 from palaver.memory.sqlite import SqliteMemory
+from palaver.parts import Parts
 from palaver.plugins import Plugins, make_plugin_manager
 from palaver.spend.off import SwitchedOff, costs_money
 from palaver.store import MemoryStore, Store, StoreSettings, StoreType

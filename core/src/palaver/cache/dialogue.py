@@ -174,6 +174,21 @@ class DialogueCache:
             counts.refused["same"] += 1
         self._note(turn, turn.tier.cache, turn.situation.key, variant)
 
+    def withdraw(self, turn: Turn) -> None:
+        """Take back what `lookup` returned for a turn, because it could not be shown.
+
+        Args:
+            turn: The turn.
+        """
+        if turn.situation is None:
+            return
+        counts = self._counts(turn)
+        counts.hits -= 1
+        counts.misses += 1
+        # Whole, not only this reply: merging with the store would bring it back.
+        self._near.drop(turn.situation.key)
+        self._shared.delete([turn.situation.key])
+
     def forget(self, session: str, turn: str) -> None:
         """Say a reply to nobody again, because whoever heard it did not like it.
 

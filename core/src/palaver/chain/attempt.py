@@ -182,6 +182,8 @@ class Attempt:
         if self._closing is not None:
             self._closing.cancel()
         if not self.over:
+            if self.late:
+                self.flight.no_first_token(self._limits.first_s)
             self.cut = cut
             self._end(None)
             self._leave()

@@ -34,6 +34,8 @@ log = logging.getLogger("palaver.chain")
 
 CLOSE_S = 1.0
 """Time for a backend to give up a stream, in seconds."""
+EARLY_S = 0.02
+"""What timers and a busy loop make of a limit, in seconds."""
 MAX_CHARS = 100_000
 """Longest text of one request; more than any reply."""
 
@@ -63,7 +65,6 @@ class Flight:
         task: Its task.
         pieces: What came so far.
         sent: Whether the server was really asked.
-        sent_at: `loop.time()` of when it was.
         error: Why it failed, or None.
         finish: How the reply ended, as far as the server said.
     """
@@ -82,7 +83,6 @@ class Flight:
         "over",
         "pieces",
         "sent",
-        "sent_at",
         "server",
         "task",
     )
@@ -94,7 +94,6 @@ class Flight:
         self._told = False
         self.pieces: list[str] = []
         self.sent = False
-        self.sent_at = 0.0
         self.over = False
         self.error: Exception | None = None
         self.finish: Finish | None = None
@@ -155,7 +154,7 @@ class Flight:
             limit_s: How long the server may take, in seconds.
         """
         # What a timer is early by must not excuse anybody.
-        if self.sent and asyncio.get_running_loop().time() - self.sent_at >= limit_s - 0.01:
+        if self.sent and not self.pieces and self.server.silent_s() >= limit_s - EARLY_S:
             self.too_slow("no first token in time")
 
     async def gone(self) -> None:
@@ -185,7 +184,7 @@ class Flight:
         error: Exception | None = None
         try:
             self.sent = True
-            self.sent_at = asyncio.get_running_loop().time()
+            self.server.asked()
             await self._read()
         except asyncio.CancelledError:
             self._cancelled()
@@ -193,8 +192,10 @@ class Flight:
         except Exception as err:
             # A `BackendError` is the backend's fault, anything else a bug: the chain tells.
             error = err
+            self.server.heard()
         finally:
             lane.leave()
+            self.server.left()
         self._tell(error or True)
         self._end(error)
 
@@ -205,6 +206,8 @@ class Flight:
                 if type(piece) is Finish:
                     self.finish = piece
                 elif piece:
+                    if not pieces:
+                        self.server.heard()
                     pieces.append(piece)  # type: ignore[arg-type]  # text, or the backend breaks its contract
                     for listener in self._listeners:
                         listener.on_text(piece)  # type: ignore[arg-type]  # as above

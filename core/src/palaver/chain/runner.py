@@ -86,8 +86,9 @@ class ChainRunner:
             adapter: Its adapter, or None.
         """
         self._turn.authored = False
-        # What was kept yesterday must pass the checks of today.
-        opening = Opening(self._reply, self._race.checkers(), lambda: None)
+        # What was kept yesterday must pass what plugins check today; the core's own have seen it.
+        checkers = self._race.checkers(plugins_only=True)
+        opening = Opening(self._reply, checkers, lambda: None)
         self._own = self._make_filters(opening.show, opening.say)
         self._own.feed(raw)
         try:
@@ -98,7 +99,7 @@ class ChainRunner:
             opening.drop()
             return False
         opening.close()
-        if not opening.passed:
+        if not opening.passed or opening.objection is not None:
             opening.drop()
             if opening.objection is not None:
                 self._race.trail.note(CACHE, "objected", opening.objection.reason)

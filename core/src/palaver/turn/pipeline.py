@@ -161,6 +161,7 @@ class Pipeline:
             if await runner.repeat(known.raw, known.model, known.adapter):
                 return
             turn.note("the cached reply could not be shown")
+            self._cache.withdraw(turn)
         try:
             build_prompt(turn, self._prompt)
         except PalaverError as err:
