@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from palaver.chain.backend import Finish, GenerateRequest
+from palaver.chain.lane import Urgency
 from palaver.config.quality import QualitySettings
 from palaver.errors import BackendUnavailable
 from palaver.gateway import Gateway
@@ -417,6 +418,81 @@ async def test_spend_limits_hold_for_the_judge(
         await scores.until(failed=1)
     assert len(critic.calls) == 1
     assert "leaves no room" in caplog.text
+
+
+async def test_a_judge_that_is_down_costs_nothing(palaver_world: Path) -> None:
+    """What never reached a model costs nobody anything, and the breaker learns of it."""
+    critic = ScriptedBackend("critic", [BackendUnavailable("critic", "is down")])
+    from palaver.testing.scripted import scripted_type
+
+    overrides = JUDGED | {
+        "backends.critic.usd_per_m_prompt": 3.0,
+        "backends.critic.usd_per_m_completion": 15.0,
+        "backends.critic.breaker_ms": 600_000,
+        "backends.critic.breaker_max_ms": 600_000,
+        "spend.usd_per_day": 0.01,
+    }
+    async with running_server(
+        palaver_world,
+        overrides=overrides,
+        backend_types=[scripted_type([critic], name="critics")],
+    ) as palaver:
+        scores = Scores(palaver.gateway)
+        for number in range(1, 6):
+            await palaver.gateway.ask("Hi.", persona="vampire", player="ada")
+            await scores.until(failed=number)
+        assert palaver.gateway.governor.spent() == {}
+        (server,) = palaver.gateway.backends["critic"].servers
+        assert (server.breaker.state, len(critic.calls)) == ("open", 3)
+
+
+async def test_no_player_pays_for_the_judge(palaver_world: Path) -> None:
+    """What a judge costs counts for the day and its tier, and for nobody who talked."""
+    critic = ScriptedBackend(
+        "critic", ['{"score": 5}', Finish(prompt_tokens=1_000, completion_tokens=1_000)]
+    )
+    from palaver.testing.scripted import scripted_type
+
+    overrides = JUDGED | {
+        "backends.critic.usd_per_m_prompt": 500.0,
+        "backends.critic.usd_per_m_completion": 500.0,
+        "spend.usd_per_player_day": 0.5,
+        "spend.usd_per_session": 0.5,
+    }
+    async with running_server(
+        palaver_world,
+        overrides=overrides,
+        backend_types=[scripted_type([critic], name="critics")],
+    ) as palaver:
+        await palaver.gateway.ask("Hi.", persona="vampire", player="ada")
+        await Scores(palaver.gateway).until(scored=1)
+        assert set(palaver.gateway.governor.spent()) == {"all", "tier", "backend"}
+
+
+async def test_a_judge_that_was_never_asked_costs_nothing(palaver_world: Path) -> None:
+    """One that waited in our own queue for too long costs nothing, and no breaker counts it."""
+    gate = asyncio.Event()
+    critic = ScriptedBackend("critic", [gate, "{}"])
+    from palaver.testing.scripted import scripted_type
+
+    overrides = JUDGED | {
+        "backends.critic.usd_per_m_prompt": 3.0,
+        "backends.critic.concurrency": 1,
+        "backends.critic.breaker_failures": 1,
+        "quality.judge_ms": 50,
+    }
+    async with running_server(
+        palaver_world,
+        overrides=overrides,
+        backend_types=[scripted_type([critic], name="critics")],
+    ) as palaver:
+        (server,) = palaver.gateway.backends["critic"].servers
+        await server.lane.enter(Urgency(0, 0, "somebody"))
+        await palaver.gateway.ask("Hi.", persona="vampire")
+        await Scores(palaver.gateway).until(failed=1)
+        server.lane.leave()
+        assert palaver.gateway.governor.spent() == {}
+        assert (server.breaker.state, critic.calls) == ("closed", [])
 
 
 async def test_a_bug_in_the_signals_harms_no_turn(

@@ -10,19 +10,26 @@ import json
 import logging
 import random
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from palaver.chain.backend import Finish, GenerateRequest, Sampling
+from palaver.chain.flights import Flight
 from palaver.chain.lane import Urgency
-from palaver.errors import BackendError, BackendResponseError
+from palaver.errors import (
+    BackendError,
+    BackendRefused,
+    BackendResponseError,
+    BackendUnauthorized,
+    BackendUnavailable,
+)
 from palaver.prompt.sections import Message
+from palaver.spend.tokens import text_tokens
 
 if TYPE_CHECKING:
-    from palaver.chain.servers import Entry, Server
+    from palaver.chain.servers import Entry
     from palaver.config.quality import QualitySettings
-    from palaver.spend.governor import Governor
+    from palaver.spend.governor import Governor, Reservation
     from palaver.turn.model import Turn, TurnResult
 
 __all__ = ["Judge", "read_score"]
@@ -159,8 +166,10 @@ class Judge:
         """
         assert self._name is not None
         entry = self._entries[self._name]
+        # No player pays for it out of what is theirs.
+        turn = replace(case.turn, player=None, session=None)
         request = GenerateRequest(
-            turn=case.turn,
+            turn=turn,
             messages=[Message("system", INSTRUCTION), Message("user", case.exchange)],
             sampling=Sampling(temperature=0.0, max_tokens=MAX_TOKENS),
             priority=PRIORITY,
@@ -174,24 +183,28 @@ class Judge:
             return None
         reservation = None
         if self._governor is not None:
-            held = self._governor.reserve(case.turn, self._name, request)
+            held = self._governor.reserve(turn, self._name, request)
             if isinstance(held, str):
                 self._fails(held)
                 return None
             reservation = held
-        finish: Finish | None = None
+        # As turns ask: the breaker learns of it, and everybody else goes first.
+        flight, ended = Flight(server, request, Urgency(PRIORITY, 0, "quality.judge")), _Ended()
+        flight.join(ended)
         try:
             async with asyncio.timeout(self._limit_s):
-                answer, finish = await _ask(server, request)
+                await ended.wait()
+        except TimeoutError:
+            flight.no_first_token(self._limit_s)
+            raise
         finally:
+            flight.leave(ended)
             if self._governor is not None and reservation is not None:
-                self._governor.settle(
-                    reservation,
-                    finish.prompt_tokens if finish else None,
-                    finish.completion_tokens if finish else None,
-                    finish.cached_tokens if finish else None,
-                )
-        score = read_score(answer)
+                self._governor.settle(reservation, *_tokens(flight, entry))
+            await flight.gone()
+        if flight.error is not None:
+            raise flight.error
+        score = read_score("".join(flight.pieces)[:MAX_ANSWER_CHARS])
         if score is None:
             raise BackendResponseError(self._name, "answers with no score from 1 to 5")
         return score
@@ -204,25 +217,36 @@ class Judge:
             log.warning("quality.judge gives no score: %s", reason)
 
 
-async def _ask(server: Server, request: GenerateRequest) -> tuple[str, Finish | None]:
-    """Ask a server behind everybody else that wants it.
+class _Ended(asyncio.Event):
+    """Listens to a request for its end alone; what came is kept there."""
 
-    Raises:
-        BackendError: It did not answer, or has no room.
+    def on_text(self, text: str) -> None:
+        """Leave it to the request to keep what came."""
+
+    def on_end(self, error: Exception | None, finish: Finish | None) -> None:
+        """Take the end."""
+        self.set()
+
+    def pay(self, reservation: Reservation | None) -> None:
+        """Never called: nobody shares the judge's requests."""
+
+
+def _tokens(flight: Flight, entry: Entry) -> tuple[int | None, int, int]:
+    """Return what a request is paid for: tokens of prompt, reply and the server's own cache.
+
+    A prompt of None is to be estimated.
     """
-    finish: Finish | None = None
-    answer = ""
-    await server.lane.enter(Urgency(PRIORITY, 0, "quality.judge"))
-    try:
-        async with aclosing(server.replica.generate(request)) as stream:
-            async for piece in stream:
-                if isinstance(piece, Finish):
-                    finish = piece
-                elif len(answer) < MAX_ANSWER_CHARS:
-                    answer += piece
-    finally:
-        server.lane.leave()
-    return answer, finish
+    error, finish = flight.error, flight.finish
+    refused = isinstance(error, BackendRefused) and error.status_code is not None
+    if not flight.sent or refused or isinstance(error, BackendUnavailable | BackendUnauthorized):
+        # Nobody read it.
+        return 0, 0, 0
+    written = finish.completion_tokens if finish is not None else None
+    if written is None:
+        written = text_tokens("".join(flight.pieces), entry.backend.settings.chars_per_token)
+    if finish is None:
+        return None, written, 0
+    return finish.prompt_tokens, written, finish.cached_tokens or 0
 
 
 def read_score(answer: str) -> float | None:
