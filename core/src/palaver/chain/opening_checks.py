@@ -6,13 +6,13 @@ that the player waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from palaver.chain.checks import GO, OK, WAIT, Checker, Objection, Verdict
 from palaver.chain.opening_language import language
 from palaver.chain.opening_refusals import refusal
-from palaver.chain.opening_words import instructions, plain
+from palaver.chain.opening_words import beginnings, instructions, plain
 
 if TYPE_CHECKING:
     from palaver.turn.model import Turn
@@ -65,27 +65,27 @@ _MARKUP = (
     *("instruction:", "instructions:"),
 )
 """How the markup of prompts begins."""
-_LEAK_CHARS = 40
-"""A line of the prompt that is repeated this far is no accident."""
+_ALMOST_MARKUP = beginnings(_MARKUP)
 
 
 def _leak(turn: Turn) -> Checker:
-    lines: Sequence[str] | None = None
+    heads: tuple[str, ...] | None = None
 
     def check(text: str, whole: bool) -> Verdict:
-        nonlocal lines
+        nonlocal heads
         raw = text.lstrip().casefold()
         if raw.startswith(_MARKUP):
             return Objection("the prompt's markup instead of a reply")
         said = plain(text)
-        if lines is None:
-            lines = instructions(turn)
-        if any(said.startswith(line[:_LEAK_CHARS]) for line in lines):
+        if heads is None:
+            heads = instructions(turn)[1]
+        if said.startswith(heads):
             return Objection("the prompt instead of a reply")
         if whole:
             return OK
-        early = any(one.startswith(raw) for one in _MARKUP)
-        return WAIT if early or any(line.startswith(said) for line in lines) else OK
+        if raw in _ALMOST_MARKUP or any(head.startswith(said) for head in heads):
+            return WAIT
+        return OK
 
     return check
 

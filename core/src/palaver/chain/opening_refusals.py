@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from palaver.chain.checks import OK, WAIT, Checker, Objection, Verdict
-from palaver.chain.opening_words import begun, instructions
+from palaver.chain.opening_words import beginnings, begun, instructions
 
 if TYPE_CHECKING:
     from palaver.turn.model import Turn
@@ -82,6 +82,7 @@ _TRIGGERS = (
     *("lamento", "come ", "mi dispiace", "als ai", "als een ", "als kunst", "als taalmodel"),
     *("как ", "я ", "作为", "我是", "私はai", "aiとして", "申し訳"),
 )
+_ALMOST = beginnings(_TRIGGERS)
 _DECIDED_CHARS = 70
 """By then a refusal has said so."""
 _IS_PROGRAM = re.compile(
@@ -95,7 +96,7 @@ def refusal(turn: Turn) -> Checker:
 
     def check(text: str, whole: bool) -> Verdict:
         said = begun(text) + "." * whole
-        if not any(said.startswith(one) or one.startswith(said) for one in _TRIGGERS):
+        if not said.startswith(_TRIGGERS) and said not in _ALMOST:
             return OK
         if _REFUSALS.search(said) or (_PROGRAM.search(said) and not _plays_program(turn)):
             return Objection("a refusal instead of a reply")
@@ -106,4 +107,4 @@ def refusal(turn: Turn) -> Checker:
 
 def _plays_program(turn: Turn) -> bool:
     """Return whether the persona is an AI, such as a ship's computer."""
-    return any(_IS_PROGRAM.search(line) for line in instructions(turn))
+    return any(_IS_PROGRAM.search(line) for line in instructions(turn)[0])

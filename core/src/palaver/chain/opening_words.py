@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from palaver.turn.model import Turn
 
-__all__ = ["begun", "instructions", "plain"]
+__all__ = ["beginnings", "begun", "instructions", "plain"]
 
 _SPACE = re.compile(r"\s+")
 _EDGES = "\"'“”„«»‘’*_()[]…. -–—"
@@ -30,19 +30,33 @@ def begun(text: str) -> str:
     return _SPACE.sub(" ", text.casefold()).lstrip(_EDGES)
 
 
+def beginnings(texts: Iterable[str]) -> frozenset[str]:
+    """Return everything that one of these could still become, the empty text too."""
+    return frozenset(text[:end] for text in texts for end in range(len(text)))
+
+
 _LEAST_LINE = 24
+HEAD_CHARS = 40
+"""A line of the prompt that is repeated this far is no accident."""
 
 
-def instructions(turn: Turn) -> Sequence[str]:
-    """Return the lines of the system prompt that are instructions, not examples of speech."""
+def instructions(turn: Turn) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the lines of the system prompt that are instructions, not examples of speech.
+
+    Args:
+        turn: The turn.
+
+    Returns:
+        The lines, in plain words, and how they begin.
+    """
     if turn.prompt is None:
-        return ()
+        return (), ()
     sections = turn.prompt.sections
     return _lines(tuple(section.text for section in sections if section.role == "system"))
 
 
 @lru_cache(maxsize=128)
-def _lines(texts: tuple[str, ...]) -> tuple[str, ...]:
+def _lines(texts: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     # Remembered: a persona's part of the prompt is the same in turn after turn.
     lines = []
     short: list[str] = []
@@ -59,4 +73,5 @@ def _lines(texts: tuple[str, ...]) -> tuple[str, ...]:
             lines.append(plain(" ".join((*short, line))))
             short.clear()
     # A ruled line has no words, and every reply would begin like it.
-    return tuple(line for line in lines if line)
+    kept = tuple(line for line in lines if line)
+    return kept, tuple(dict.fromkeys(line[:HEAD_CHARS] for line in kept))
