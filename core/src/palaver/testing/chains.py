@@ -152,7 +152,8 @@ async def tell(
     loop = asyncio.get_running_loop()
     told.begun = turn.begun_at = loop.time()
     turn.accepted_at = time.perf_counter()
-    turn.first_text_at = told.begun + turn.tier.first_text_ms / 1000
+    first_text_ms = min(turn.tier.first_text_ms, turn.first_text_ms or LONG_MS)
+    turn.first_text_at = told.begun + first_text_ms / 1000
     turn.ends_at = told.begun + turn.tier.total_ms / 1000
     turn.prompt = Prompt([Section("identity", "system", identity, 100, "test", Place.STABLE)])
     reply = Reply(turn, told.sink, loop.time)
