@@ -31,6 +31,7 @@ class SharedStore(MemoryStore):
         super().__init__()
         self.away = False
         self.asked = 0
+        self.refused = ""
         self.seen: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
 
     async def add(self, key: str, amount: float, ttl_s: float) -> float:
@@ -38,6 +39,8 @@ class SharedStore(MemoryStore):
         self.asked += 1
         if self.away:
             raise StoreError("redis at 127.0.0.1 does not answer")
+        if self.refused and key.endswith(self.refused):
+            raise StoreError("WRONGTYPE Operation against a key holding the wrong kind of value")
         total = await super().add(key, amount, ttl_s)
         self.seen.put_nowait((key, total))
         return total
@@ -176,6 +179,32 @@ async def test_a_store_that_forgets_is_told_again(at_once: None) -> None:
     key = next(key for key in store._values if ":all:" in key)
     assert await store.add(key, 0, 60) == pytest.approx(3)
     await governor.close()
+
+
+async def test_a_sum_that_the_store_refuses_does_not_stop_the_others(
+    at_once: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried a few times, named in the log, and left; the store counts as there."""
+    caplog.set_level(logging.WARNING, "palaver.spend")
+    store = SharedStore()
+    store.refused = ":player:p1"
+    share = sharing.Sharing(store, lambda: 0.0)
+    bad = sums.Sum("player", "p1", 1, unpushed=2.0)
+    share.push(bad)
+    share.start()
+    for number in range(2, 30):
+        share.push(sums.Sum("player", f"p{number}", 1, unpushed=1.0))
+        async with asyncio.timeout(WAIT_S):
+            assert (await store.seen.get())[0].endswith(f":p{number}")
+    await until(lambda: not share._waiting)
+    assert caplog.text.count("does not take the sum spend:1970-01-02:player:p1") == 1
+    assert "does not answer" not in caplog.text
+    assert bad.unpushed == 2.0, "it is not forgotten"
+    store.refused = ""
+    share.push(bad)
+    await until(lambda: not share._waiting)
+    assert bad.unpushed == 0
+    await share.close()
 
 
 async def test_closing_does_not_wait_for_a_store_that_hangs(

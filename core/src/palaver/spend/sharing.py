@@ -36,6 +36,8 @@ CLOSE_S = 2.0
 """Time to tell what was not told yet when Palaver stops, in seconds."""
 MAX_WAITING = 50_000
 """Sums that wait to be told; more are not waited for until some of those are through."""
+MAX_REFUSED = 3
+"""How often a sum may fail while others get through, before it is left until more is spent."""
 
 
 def store_key(one: Sum) -> str:
@@ -75,8 +77,7 @@ class Sharing:
         # What fails here is in the day's book, and told when a gateway starts again.
         with suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
-                while self._waiting:
-                    await self._tell(next(iter(self._waiting)))
+                await self._round()
 
     def push(self, one: Sum) -> None:
         """Tell of a sum soon; also brings what the others have spent."""
@@ -94,22 +95,64 @@ class Sharing:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            try:
-                while self._waiting:
-                    await self._tell(next(iter(self._waiting)))
+            if await self._round():
                 pause = RETRY_S[0]
+                if not self._waiting:
+                    continue
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY_S[1])
+            self._wake.set()
+
+    async def _round(self) -> bool:
+        """Tell of all that waits, as far as the store answers.
+
+        Returns:
+            Whether it does. What waits then, it does not want.
+        """
+        failed: dict[Sum, Exception] = {}
+        told = in_a_row = 0
+        while one := next((one for one in self._waiting if one not in failed), None):
+            try:
+                await self._tell(one)
             except Exception as err:
                 # A store of a plugin may break in its own ways; the sums must not stop for it.
-                if not self._away:
-                    self._away = True
-                    log.warning(
-                        "the store does not answer (%s); until it does, each gateway keeps to the "
-                        "spend ceilings with what it knows",
-                        str(err) or type(err).__name__,
-                    )
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, RETRY_S[1])
-                self._wake.set()
+                # The others go first from now on, in case it is this one that it does not like.
+                self._waiting.pop(one, None)
+                self._waiting[one] = None
+                failed[one] = err
+                in_a_row += 1
+                if in_a_row > MAX_REFUSED:
+                    break
+            else:
+                told += 1
+                in_a_row = 0
+        if told:
+            for one, err in failed.items():
+                self._refused(one, err)
+        elif not self._away and any(not one.refused for one in failed):
+            # One that it has refused before says nothing about the others.
+            self._away = True
+            err = next(iter(failed.values()))
+            log.warning(
+                "the store does not answer (%s); until it does, each gateway keeps to the "
+                "spend ceilings with what it knows",
+                str(err) or type(err).__name__,
+            )
+        return bool(told) or not failed
+
+    def _refused(self, one: Sum, err: Exception) -> None:
+        """Give a sum up that the store does not take, though it takes others."""
+        one.refused += 1
+        if one.refused < MAX_REFUSED:
+            return
+        self._waiting.pop(one, None)
+        if one.refused == MAX_REFUSED:
+            log.warning(
+                "the store does not take the sum %s (%s), so other gateways do not know of it; "
+                "delete that key in the store",
+                store_key(one),
+                str(err) or type(err).__name__,
+            )
 
     async def _tell(self, one: Sum) -> None:
         """Tell the store of one sum.
@@ -126,6 +169,7 @@ class Sharing:
         finally:
             if not told:
                 one.unpushed += amount
+        one.refused = 0
         one.learn(total, self._clock())
         if not one.unpushed:
             self._waiting.pop(one, None)

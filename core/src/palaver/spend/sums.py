@@ -37,6 +37,7 @@ class Sum:
         learned_at: When the store last said what all gateways spent, by the governor's clock.
         warned: Whether the log has said that most of it is used up.
         reached: Whether the log has said that it is used up.
+        refused: How often in a row the store took others, but not this one.
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class Sum:
     learned_at: float = float("-inf")
     warned: bool = False
     reached: bool = False
+    refused: int = 0
 
     def has_room(self, usd: float) -> bool:
         """Return whether it stays within its ceiling if a call comes to this at the worst."""
