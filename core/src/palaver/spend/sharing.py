@@ -127,16 +127,16 @@ class Sharing:
                 told += 1
                 in_a_row = 0
         if told:
-            for one, err in failed.items():
-                self._refused(one, err)
+            for one, error in failed.items():
+                self._refused(one, error)
         elif not self._away and any(not one.refused for one in failed):
             # One that it has refused before says nothing about the others.
             self._away = True
-            err = next(iter(failed.values()))
+            error = next(iter(failed.values()))
             log.warning(
                 "the store does not answer (%s); until it does, each gateway keeps to the "
                 "spend ceilings with what it knows",
-                str(err) or type(err).__name__,
+                str(error) or type(error).__name__,
             )
         return bool(told) or not failed
 
