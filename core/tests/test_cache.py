@@ -266,6 +266,27 @@ async def test_what_belongs_to_one_player_is_not_kept(
         assert counts.stored == (0 if reason else 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "reply"),
+    [
+        pytest.param("健太", "健太さん、こんにちは。", id="no spaces"),
+        pytest.param("田中健太", "田中さん、こんにちは。", id="part without spaces"),
+        pytest.param("Aldric the Bold", "Welcome back, Aldric!", id="part"),
+        pytest.param("xX_Aldric_Xx", "Welcome back, Aldric!", id="decorated"),
+        pytest.param("Al", "Al, is it? Stay calm.", id="in another word of the situation"),
+        pytest.param("Said", "Peace be with you, Said.", id="the name of a part of the key"),
+    ],
+)
+async def test_no_part_of_a_name_is_said_to_others(world: Path, name: str, reply: str) -> None:
+    """A reply that has a part of the player's name, in any script, is theirs alone."""
+    # Else the check of the language objects to some.
+    async with serving(world, {**ONE, "tiers.elite.checks": []}, reply) as palaver:
+        upsert(palaver, "p1", name=name)
+        await say(palaver, "Where does the road behind the mill go to?", "p1")
+        counts = palaver.gateway.cache.counts["elite"]
+        assert (dict(counts.refused), counts.stored) == ({"names": 1}, 0)
+
+
 async def test_nobody_is_told_of_who_was_there_before(world: Path) -> None:
     """A reply that names somebody known from the talk so far, or a listener, is not kept."""
     async with serving(world, ONE, "Yes.", "Bert was here.", "Hush, cleo listens.") as palaver:

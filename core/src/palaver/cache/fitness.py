@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from palaver.cache.naming import Words
 from palaver.cache.shelf import MAX_RAW_CHARS, text_id
 from palaver.turn.intent import vocabulary
 from palaver.turn.tags import without_tags
@@ -55,14 +56,17 @@ def _telling(turn: Turn, situation: Situation, raw: str) -> str | None:
     It must name nobody and nothing that another turn of the same situation may not have: the
     player, what is known of them, or, where only the intent counts, what they said.
     """
-    said = raw.casefold()
-    words = frozenset(_WORD.findall(said))
-    for value in _own(turn):
-        if value in said and value not in situation.holds:
-            # Only whole words: "Ada" is not named by "cicada".
-            inner = _WORD.findall(value)
-            if inner and all(word in words for word in inner):
+    # Actions carry what they are about in their arguments: the whole counts, tags and all.
+    said, held = Words(raw), Words(situation.holds)
+    if any(said.names(name, besides=held) for name in _people(turn)):
+        return "names"
+    for value in _facts(turn):
+        if isinstance(value, int):
+            number = str(abs(value))
+            if said.has_number(number) and not held.has_number(number):
                 return "names"
+        elif said.says(value) and not held.says(value):
+            return "names"
     if not situation.exact:
         known = vocabulary()
         spoken = _WORD.findall(without_tags(raw).casefold())
@@ -72,14 +76,19 @@ def _telling(turn: Turn, situation: Situation, raw: str) -> str | None:
     return None
 
 
-def _own(turn: Turn) -> Iterator[str]:
-    """Yield, in lower case, what belongs to this player, NPC and game, and not to the persona."""
+def _people(turn: Turn) -> Iterator[str]:
+    """Yield names of the player, of whoever is known from the talk so far, and of who listens."""
     if turn.player is not None:
-        yield from filter(None, (turn.player.id.casefold(), (turn.player.name or "").casefold()))
-    # Whoever else is known from the talk so far, or listens.
-    for name in {*(past.speaker_name for past in turn.history), *turn.audience}:
-        if len(name) > 1:
-            yield name.casefold()
+        yield turn.player.name or turn.player.id
+        # What a prompt calls the player, whatever a plugin made of it.
+        yield str(turn.variables["player"].get("name") or "")
+    yield from {*(past.speaker_name for past in turn.history), *turn.audience}
+
+
+def _facts(turn: Turn) -> Iterator[str | int]:
+    """Yield what else belongs to this player, NPC and game, and not to the persona."""
+    if turn.player is not None and len(turn.player.id) > 2:
+        yield turn.player.id
     persona = turn.persona
     declared: tuple[tuple[str, Mapping[str, Any]], ...] = (
         ("facts", persona.facts),
@@ -88,12 +97,13 @@ def _own(turn: Turn) -> Iterator[str]:
     )
     for part, defaults in declared:
         for name, value in turn.variables[part].items():
-            if value == defaults.get(name) or isinstance(value, bool):
+            if value == defaults.get(name) or isinstance(value, bool) or (part, name) in _NOT_OWN:
                 continue
-            if isinstance(value, str) and 3 <= len(value) <= 80 and (part, name) != _LANG:
-                yield value.casefold()
+            if isinstance(value, str) and 2 <= len(value) <= 80:
+                yield value
             elif isinstance(value, int) and abs(value) >= 10:
-                yield str(abs(value))
+                yield value
 
 
-_LANG = ("player", "lang")
+_NOT_OWN = frozenset({("player", "id"), ("player", "lang"), ("player", "name")})
+"""What everybody has in some way, or what is looked for as a name."""

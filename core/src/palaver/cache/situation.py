@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from palaver.config.tiers import CacheRule
     from palaver.turn.model import Turn
 
-__all__ = ["Situation", "normal", "situation_of"]
+__all__ = ["Situation", "normal", "reply_before", "situation_of"]
 
 SHORT_WORDS = 3
 """An utterance up to this long ("Why?", "Yes.") leans on what the NPC said before."""
@@ -37,7 +37,7 @@ class Situation:
         key: Name of this situation.
         persona: What a change of version empties: world and persona.
         version: Version of persona and adapter.
-        holds: What the key holds, as one text in lower case.
+        holds: What the key holds of them, as one text in lower case; a line for each.
         exact: Whether the very words are part of it.
         leans: Whether what the NPC said before is, because the utterance is short.
     """
@@ -71,28 +71,38 @@ def situation_of(turn: Turn, rule: CacheRule, models: str = "") -> Situation | s
     ]
     if turn.cue is not None:
         exact = True
-        parts.append(["cue", normal(turn.cue)])
+        parts.append({"cue": normal(turn.cue)})
     else:
         count = len(words.split())
         exact = exact or intent in rule.exact or count > LONG_WORDS
         if not exact and intent == "other":
             return "its intent is unknown, and the rule does not look at what was said"
         if exact:
-            parts.append(["said", words])
+            parts.append({"said": words})
             leans = count <= SHORT_WORDS and intent in rule.exact
             if leans:
-                parts.append(["before", _reply_before(turn)])
+                parts.append({"before": reply_before(turn)})
     facts = (name for name in rule.facts if name != "utterance")
-    parts.extend([name, list(_values(name, turn, rule.band))] for name in facts)
+    parts.extend({name: list(_values(name, turn, rule.band))} for name in facts)
     persona = turn.persona
     version = f"{persona.version}\0{persona.front.adapter}"
-    holds = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
     fixed = (turn.world.name, persona.id, version, turn.tier_name, models)
-    whole = "\0".join((*fixed, holds))
+    whole = "\0".join((*fixed, text))
     digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
-    return Situation(
-        digest, f"{turn.world.name}\0{persona.id}", version, holds.casefold(), exact, leans
-    )
+    holds = "\n".join(_texts(parts)).casefold()
+    return Situation(digest, f"{turn.world.name}\0{persona.id}", version, holds, exact, leans)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield what a part of the key says, without the names of facts: a player may be called so."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)
+    elif value is not None:
+        yield str(value)
 
 
 def normal(text: str) -> str:
@@ -100,7 +110,7 @@ def normal(text: str) -> str:
     return _NOTHING.sub(" ", text.casefold()).strip()
 
 
-def _reply_before(turn: Turn) -> str:
+def reply_before(turn: Turn) -> str:
     """Return what the NPC said last to whoever speaks, as far as a model would see it."""
     for past in reversed(turn.history):
         if past.npc == turn.npc.id:
@@ -119,12 +129,12 @@ def _values(name: str, turn: Turn, band: float) -> Iterator[Any]:
     elif name == "lang":
         yield turn.lang
     elif name == "before":
-        yield _reply_before(turn)
+        yield reply_before(turn)
     elif name == "declared":
         # All that its template can depend on, so that a rule that names nothing is still right.
         for part, known in turn.persona.declared.items():
             facts = turn.variables[part]
-            yield [[fact, _banded(facts.get(fact), band)] for fact in known]
+            yield {fact: _banded(facts.get(fact), band) for fact in known}
     else:
         holder, _, rest = name.partition(".")
         parts = {"npc": "facts"}.get(holder, holder)
