@@ -21,7 +21,7 @@ from palaver.chain.readings import Reading
 from palaver.errors import BackendUnavailable, ConfigError
 from palaver.hookspecs import hookimpl
 from palaver.plugins import make_plugin_manager
-from palaver.testing.scripted import ScriptedBackend
+from palaver.testing.scripted import ScriptedBackend, scripted_type
 from palaver.testing.server import RunningServer, running_server
 from palaver_metrics.bridge import VARIABLE, MetricsBridge
 from palaver_metrics.turns import SECONDS
@@ -92,6 +92,30 @@ async def test_turns_are_counted(palaver_world: Path) -> None:
     assert found["palaver_tokens_total{backend=local,kind=completion}"] == 16
     assert found["palaver_cost_usd_total{backend=local,tier=elite}"] == pytest.approx(0.18)
     assert found["palaver_spend_today_usd{tier=all}"] == pytest.approx(0.24)
+
+
+async def test_what_the_background_costs_is_counted(palaver_world: Path) -> None:
+    """The judge's calls are in the same sum as those of turns, under its own backend."""
+    critic = ScriptedBackend(
+        "critic", ['{"score": 4}', Finish(prompt_tokens=100, completion_tokens=10)]
+    )
+    overrides: dict[str, Any] = {
+        "backends.critic.type": "critics",
+        "backends.critic.usd_per_m_prompt": 1000.0,
+        "backends.critic.usd_per_m_completion": 1000.0,
+        "quality.judge": "critic",
+        "quality.judge_share": 1.0,
+        "quality.judge_ms": 600_000,
+    }
+    types = [scripted_type([critic], name="critics")]
+    async with serving(palaver_world, overrides=overrides, backend_types=types) as palaver:
+        await ask(palaver)
+        found: dict[str, float] = {}
+        async with asyncio.timeout(WAIT_S):
+            while found.get("palaver_quality_judged_total{result=scored}") != 1:
+                found = await numbers(palaver)
+    assert found["palaver_cost_usd_total{backend=critic,tier=elite}"] == pytest.approx(0.11)
+    assert found["palaver_spend_today_usd{tier=all}"] == pytest.approx(0.11)
 
 
 async def test_failures_are_counted_by_category(palaver_world: Path) -> None:

@@ -59,6 +59,7 @@ class Reservation:
         price: What its tokens cost.
         prompt_tokens: Tokens of the prompt, estimated.
         max_tokens: Longest reply, in tokens, with what is thought before it.
+        tier: The turn's tier, or `other` where the settings know none of this name.
         sums: What it counts towards.
         cost: What it really came to, once it is settled.
     """
@@ -68,6 +69,7 @@ class Reservation:
     price: Price
     prompt_tokens: int
     max_tokens: int
+    tier: str = ""
     sums: tuple[Sum, ...] = ()
     cost: float | None = None
 
@@ -86,6 +88,10 @@ class Governor:
 
     Raises:
         ConfigError: The price table cannot be used.
+
+    Attributes:
+        costs: What calls have cost since the start, in US dollars, by backend and tier: those of
+            turns, and those in the background that no turn tells of.
     """
 
     def __init__(
@@ -100,6 +106,8 @@ class Governor:
     ) -> None:
         self._spend = settings.spend
         self._off = settings.spend.mode == "off"
+        self._tiers = frozenset(settings.tiers)
+        self.costs: dict[tuple[str, str], float] = {}
         if prices is None:
             costs = any(entry.type.paid for entry in entries.values())
             prices = load_prices(settings.spend.prices) if costs else PriceTable()
@@ -179,7 +187,8 @@ class Governor:
             # A session's id resumes it: nobody else gets to know it.
             if self._sharing is not None and one.ceiling is not None and one.kind != "session":
                 self._sharing.refresh(one)
-        return Reservation(name, usd, price, read, max_tokens, sums)
+        tier = turn.tier_name if turn.tier_name in self._tiers else "other"
+        return Reservation(name, usd, price, read, max_tokens, tier, sums)
 
     def settle(
         self,
@@ -218,8 +227,11 @@ class Governor:
                 if self._sharing is not None:
                     self._sharing.push(one)
             tell_near(one)
-        if cost and self._book is not None:
-            self._book.changed()
+        if cost:
+            which = reservation.backend, reservation.tier
+            self.costs[which] = self.costs.get(which, 0.0) + cost
+            if self._book is not None:
+                self._book.changed()
         return cost
 
     def refresh(self) -> None:

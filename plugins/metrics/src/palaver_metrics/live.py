@@ -166,6 +166,16 @@ def _cache(gateway: Gateway) -> Iterator[Metric]:
 
 
 def _spend(gateway: Gateway) -> Iterator[Metric]:
+    cost = _counter(
+        "cost_usd",
+        "What calls of backends cost by the price table, in US dollars: lost attempts, renewals "
+        "of the cache and the judge too.",
+        "backend",
+        "tier",
+    )
+    for which, usd in gateway.governor.costs.items():
+        cost.add_metric(which, usd)
+    yield cost
     today = gateway.governor.spent()
     spent = _gauge("spend_today_usd", "What was spent since midnight UTC, in US dollars.", "tier")
     tiers = today.get("tier", {})

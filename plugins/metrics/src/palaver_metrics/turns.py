@@ -79,12 +79,6 @@ class TurnMetrics:
             "backend",
             "kind",
         )
-        self._cost = counter(
-            "cost_usd",
-            "What attempts cost by the price table, in US dollars, lost attempts too.",
-            "backend",
-            "tier",
-        )
         self._hedges = counter(
             "hedged_turns", "Turns in which two backends were at work at once.", "tier"
         )
@@ -105,7 +99,7 @@ class TurnMetrics:
         running_until = -1.0
         hedged = False
         for link in result.trail:
-            tokens += self._link(link, tier)
+            tokens += self._link(link)
             if link.begun_ms is not None:
                 hedged = hedged or link.begun_ms < running_until
                 running_until = max(running_until, link.at_ms)
@@ -120,14 +114,12 @@ class TurnMetrics:
         """Count what a player thinks of a reply."""
         self._series(self._feedback, kind).inc()
 
-    def _link(self, link: Attempt, tier: str) -> int:
+    def _link(self, link: Attempt) -> int:
         backend = self._names.backend(link.backend)
         self._series(self._links, backend, link.outcome, categorize(link.reason)).inc()
         if link.begun_ms is not None and link.first_ms is not None:
             took_s = max(0.0, link.first_ms - link.begun_ms) / 1000
             self._series(self._backend_first, backend).observe(took_s)
-        if link.cost_usd > 0:
-            self._series(self._cost, backend, tier).inc(link.cost_usd)
         if link.prompt_tokens or link.completion_tokens:
             self._spent(backend, link.prompt_tokens, link.completion_tokens)
         return link.prompt_tokens + link.completion_tokens
