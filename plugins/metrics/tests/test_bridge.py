@@ -130,6 +130,8 @@ async def test_failures_are_counted_by_category(palaver_world: Path) -> None:
     failed = "palaver_link_outcomes_total{backend=local,outcome=failed,reason=unavailable}"
     assert found[failed] == 5
     assert found["palaver_turns_total{backend=last_words,status=completed,tier=elite}"] == 5
+    last = "palaver_link_outcomes_total{backend=last_words,outcome=served,reason=chain_failed}"
+    assert found[last] == 5, "the alert PalaverLastWords reads it"
     assert found["palaver_quality_recent{name=elite,scope=tier,signal=error}"] == 1
     assert "secret" not in text
 
