@@ -183,7 +183,10 @@ def test_the_young_and_sex_do_not_go_together() -> None:
     assert [name for name, _ in found("a sexy schoolgirl")] == ["minors"]
     assert [name for name, _ in found("she is 14 years old and nude")] == ["minors"]
     assert found("The children play. Nude statues stand in the park.") == []
+    assert [name for name, _ in found("ein Kind, nackt")] == ["minors"]
     assert found("The minor key of this song is sad.") == []
+    assert found("You are kind and sexy, vampire of 300 years.") == []
+    assert found("No sex in 10 years, and a 300 years old nude statue.") == []
 
 
 def test_a_pattern_of_ones_own_is_found() -> None:

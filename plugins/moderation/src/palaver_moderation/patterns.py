@@ -14,12 +14,14 @@ __all__ = ["INJECTION", "MINORS", "personal"]
 _YOUNG = (
     r"(?:child(?:ren)?|kids?|minors?|toddlers?|infants?|preteens?|underage(?:d)?|lolis?|shotas?"
     r"|(?:little|young) (?:girl|boy)s?|schoolgirls?|schoolboys?"
-    r"|(?:[1-9]|1[0-7])[ -]?(?:years?|yrs?|yo|y/o)(?:[ -]old)?|kind(?:er)?|minderjährige[nrs]?"
+    r"|(?:[1-9]|1[0-7])(?:[ -]?(?:years?|yrs?)[ -]olds?| ?y/?o| jahre alt)"
+    # Not `kind` alone, which is a friendly word in English.
+    r"|kindern?|(?:ein|das|dem|kleine[ns]?|junge[ns]?) kind|minderjährige[nrs]?"
     r"|enfants?|mineure?s?|niñ[oa]s?|menor(?:es)?)"
 )
 _SEXUAL = (
     r"(?:sex|sexual(?:ly)?|sexy|porn\w{0,8}|nudes?|erotic\w{0,4}|molest\w{0,5}|rap(?:e|ed|ing)"
-    r"|fuck\w{0,4}|blowjobs?|orgasms?|genitals?|nackt(?:bild\w{0,3}|foto\w{0,2})|vergewaltig\w{0,4}"
+    r"|fuck\w{0,4}|blowjobs?|orgasms?|genitals?|nackt(?:e[nrs]?|bild\w{0,3}|foto\w{0,2})?|vergewaltig\w{0,4}"
     r"|missbrauch\w{0,4}|violer|sexuel\w{0,4}|sexuales?|violar)"
 )
 MINORS = rf"\b(?:{_YOUNG}\b[^.!?\n]{{0,40}}?\b{_SEXUAL}|{_SEXUAL}\b[^.!?\n]{{0,40}}?\b{_YOUNG})\b"
