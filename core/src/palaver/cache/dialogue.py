@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from palaver.cache.counts import CacheCounts
 from palaver.cache.fitness import unfit
 from palaver.cache.near import Heard, Near
-from palaver.cache.renew import Renewer
+from palaver.cache.renew import Renewer, private
 from palaver.cache.shared import SharedShelves
-from palaver.cache.shelf import Shelf, Variant
+from palaver.cache.shelf import Shelf, Variant, text_id
 from palaver.cache.situation import Situation, situation_of
-from palaver.turn.tags import actions_in
+from palaver.turn.tags import actions_in, without_tags
 
 if TYPE_CHECKING:
     from palaver.chain.servers import Entry
@@ -164,8 +164,15 @@ class DialogueCache:
             return
         counts = self._counts(turn)
         reason = unfit(turn, turn.situation, self._entries, self._near.get(turn.situation.key))
+        if reason is None and private(turn):
+            reason = "private"
         if reason is not None:
             counts.refused[reason] += 1
+            if reason in ("names", "private"):
+                # The player heard it all the same, and others need one that is nobody's.
+                self._heard.add(turn, text_id(without_tags(turn.raw or "")))
+                if self._renewer is not None:
+                    self._renewer.fill(turn.situation.key, turn)
             return
         variant, new = self._add(turn, turn.situation, turn.tier.cache)
         if new:
@@ -305,19 +312,29 @@ class DialogueCache:
             shelf.asked_at = now
             self._renewer.ask(key, turn)
 
-    def _renewed(self, turn: Turn) -> None:
-        """Keep a reply that was made in the background."""
+    def _renewed(self, turn: Turn) -> bool:
+        """Keep a reply that was made in the background; returns whether it may be said."""
         if turn.situation is None or turn.tier.cache is None:
-            return
-        reason = unfit(turn, turn.situation, self._entries, self._near.get(turn.situation.key))
+            return False
+        counts, shelf = self._counts(turn), self._near.get(turn.situation.key)
+        reason = unfit(turn, turn.situation, self._entries, shelf)
         if reason is not None:
-            self._counts(turn).refused[reason] += 1
-            return
-        shelf = self._near.get(turn.situation.key)
-        if shelf is not None:
+            counts.refused[reason] += 1
+            return False
+        old = (
+            []
+            if shelf is None
+            else [one for one in shelf.variants if one.old_from <= self._clock()]
+        )
+        if shelf is not None and old:
             # Its successor takes the place of the oldest, even where there was room for more.
-            old = [one for one in shelf.variants if one.old_from <= self._clock()]
-            oldest = min(old, key=lambda one: one.until, default=None)
+            oldest = min(old, key=lambda one: one.until)
             shelf.variants = [one for one in shelf.variants if one is not oldest]
-        self._add(turn, turn.situation, turn.tier.cache)
-        self._counts(turn).renewed += 1
+        _, new = self._add(turn, turn.situation, turn.tier.cache)
+        if old:
+            counts.renewed += 1
+        elif new:
+            counts.stored += 1
+        else:
+            counts.refused["same"] += 1
+        return True

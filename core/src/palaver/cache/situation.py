@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from palaver.config.tiers import CacheRule
+    from palaver.memory import Exchange
     from palaver.turn.model import Turn
 
-__all__ = ["Situation", "normal", "reply_before", "situation_of"]
+__all__ = ["Situation", "normal", "past_before", "situation_of"]
 
 SHORT_WORDS = 3
 """An utterance up to this long ("Why?", "Yes.") leans on what the NPC said before."""
@@ -81,7 +82,7 @@ def situation_of(turn: Turn, rule: CacheRule, models: str = "") -> Situation | s
             parts.append({"said": words})
             leans = count <= SHORT_WORDS and intent in rule.exact
             if leans:
-                parts.append({"before": reply_before(turn)})
+                parts.append({"before": _reply_before(turn)})
     facts = (name for name in rule.facts if name != "utterance")
     parts.extend({name: list(_values(name, turn, rule.band))} for name in facts)
     persona = turn.persona
@@ -110,12 +111,14 @@ def normal(text: str) -> str:
     return _NOTHING.sub(" ", text.casefold()).strip()
 
 
-def reply_before(turn: Turn) -> str:
-    """Return what the NPC said last to whoever speaks, as far as a model would see it."""
-    for past in reversed(turn.history):
-        if past.npc == turn.npc.id:
-            return past.reply
-    return ""
+def past_before(turn: Turn) -> Exchange | None:
+    """Return the NPC's last exchange with whoever speaks, as far as a model would see it."""
+    return next((past for past in reversed(turn.history) if past.npc == turn.npc.id), None)
+
+
+def _reply_before(turn: Turn) -> str:
+    past = past_before(turn)
+    return "" if past is None else past.reply
 
 
 def _values(name: str, turn: Turn, band: float) -> Iterator[Any]:
@@ -129,7 +132,7 @@ def _values(name: str, turn: Turn, band: float) -> Iterator[Any]:
     elif name == "lang":
         yield turn.lang
     elif name == "before":
-        yield reply_before(turn)
+        yield _reply_before(turn)
     elif name == "declared":
         # All that its template can depend on, so that a rule that names nothing is still right.
         for part, known in turn.persona.declared.items():

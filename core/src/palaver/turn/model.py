@@ -172,6 +172,7 @@ class Turn:
             None. It is what the dialogue cache keeps.
         authored: Whether what is about to be said was written by an author (an authored line, a
             filler, last words), not by a model; holds while `palaver_filter` is called.
+        extended: Whether a plugin changed the prompt.
         situation: Where it happens, as the dialogue cache sees it; None where that is of no use.
         session: Id of the session that started it, or None.
         trace: Notes for whoever wonders: plugins that failed, facts that were missing.
@@ -213,6 +214,7 @@ class Turn:
     calls: int = 0
     raw: str | None = None
     authored: bool = False
+    extended: bool = False
     situation: Situation | None = None
     session: str | None = None
     trace: list[str] = field(default_factory=list)

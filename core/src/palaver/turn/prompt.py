@@ -54,7 +54,11 @@ def build_prompt(turn: Turn, calls: Sequence[HookCall]) -> Prompt:
         _sections(turn) if turn.given_prompt is None else given_sections(turn.given_prompt)
     )
     turn.prompt = prompt
-    call_sync(calls, turn.note, turn=turn, prompt=prompt)
+    if calls:
+        before = [(one.name, one.text) for one in prompt.sections]
+        call_sync(calls, turn.note, turn=turn, prompt=prompt)
+        # What a plugin adds may belong to this player alone.
+        turn.extended = before != [(one.name, one.text) for one in prompt.sections]
     return prompt
 
 
