@@ -88,7 +88,7 @@ async def test_a_turn_that_is_not_there(http: aiohttp.ClientSession) -> None:
         pass
     error = (await get(http, "/v1/turns/greetin-7", 404))["error"]
     assert "did you mean 'greeting-7'?" in error["message"]
-    for last in ("0", "1001", "-1", "x", "", "1e3", "\u0663"):
+    for last in ("0", "1001", "-1", "x", "", "1e3", "\u0663", "000001" + "9" * 5_000):
         error = (await get(http, f"/v1/turns?last={last}", 400))["error"]
         assert "1 to 1000" in error["message"]
 

@@ -18,6 +18,7 @@ __all__ = ["TurnRoutes"]
 
 USUAL = 20
 """Turns that are told of where nobody says how many."""
+MOST_DIGITS = 6
 
 
 class TurnRoutes:
@@ -45,7 +46,9 @@ class TurnRoutes:
         """Tell of the last turns, oldest first."""
         self._enter(request)
         asked = request.query.get("last", str(USUAL))
-        if not asked.isascii() or not asked.isdecimal() or not 1 <= int(asked[:6]) <= KEPT:
+        # A number of so many digits that Python would refuse to read it is none, either.
+        plain = asked.isascii() and asked.isdecimal() and len(asked) <= MOST_DIGITS
+        if not plain or not 1 <= int(asked) <= KEPT:
             raise ProtocolError("bad_message", f"`last` is a number of turns, 1 to {KEPT}")
         return web.json_response({"turns": self._gateway.recent.last(int(asked))})
 
