@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
+from palaver.chain import http as http_module
 from palaver.chain.http import MAX_BODY_BYTES, Http
-from palaver.errors import BackendResponseError, BackendTimeout, BackendUnavailable
+from palaver.errors import BackendError, BackendResponseError, BackendTimeout, BackendUnavailable
 from palaver.testing.fake_vllm_lab import free_port
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -120,3 +121,48 @@ async def test_what_is_no_http_is_told(http: Http) -> None:
         with pytest.raises(BackendResponseError) as caught:
             await http.fetch("GET", f"http://127.0.0.1:{port}", limit_s=10)
     assert "secret" not in f"{caught.value} {caught.value.__cause__!r}"
+
+
+@asynccontextmanager
+async def hanging_up(after: int) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Serve connections on which only so many requests are answered; yields what was read."""
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            for _ in range(after):
+                seen.append(await reader.readuntil(b"{}"))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
+            seen.append(await reader.readuntil(b"{}"))
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+
+
+async def test_what_a_server_has_read_is_not_sent_again(http: Http) -> None:
+    """A new connection that ends without an answer had its request read: it may have to be paid."""
+    async with hanging_up(after=0) as (url, seen):
+        with pytest.raises(BackendError):
+            await http.fetch("POST", url, limit_s=30, body=b"{}")
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize(("stale_s", "read"), [(60, 3), (0, 2)], ids=["at once", "later"])
+async def test_an_idle_connection_that_was_closed_is_replaced(
+    http: Http, monkeypatch: pytest.MonkeyPatch, stale_s: float, read: int
+) -> None:
+    """What ends at once on an idle connection is sent again; what ends later was read."""
+    monkeypatch.setattr(http_module, "STALE_S", stale_s)
+    async with hanging_up(after=1) as (url, seen):
+        assert await http.fetch("POST", url, limit_s=30, body=b"{}") == (200, b"OK")
+        if read == 3:
+            assert await http.fetch("POST", url, limit_s=30, body=b"{}") == (200, b"OK")
+        else:
+            with pytest.raises(BackendError):
+                await http.fetch("POST", url, limit_s=30, body=b"{}")
+        assert len(seen) == read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import aiohttp
 
@@ -15,6 +16,9 @@ __all__ = ["KEEPALIVE_S", "MAX_BODY_BYTES", "Http"]
 KEEPALIVE_S = 4.0
 """Idle connections are closed after this; uvicorn, and so vLLM's server, closes them after 5
 seconds, and a request that meets that moment would be lost."""
+STALE_S = 0.25
+"""How soon an idle connection that its server had closed says so, in seconds. One that ends later
+had its request read, and perhaps paid for: that is not sent again."""
 MAX_BODY_BYTES = 1_000_000
 """Largest answer that is read whole: an error, or a list of models."""
 
@@ -51,6 +55,8 @@ class Http:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_reuseconn.append(_note_reuse)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0, ttl_dns_cache=60, keepalive_timeout=self._keepalive_s
@@ -60,6 +66,7 @@ class Http:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
+                trace_configs=[trace],
                 # A server's stream of headers is bounded here, one of tokens by its reader.
                 read_bufsize=2**16,
             )
@@ -86,13 +93,18 @@ class Http:
             BackendError: There was no answer.
         """
         session = self._open_session()
-        started = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         for last in (False, True):
+            way = _Way()
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await session.request(method, url, data=body, allow_redirects=False)
+                    return await session.request(
+                        method, url, data=body, allow_redirects=False, trace_request_ctx=way
+                    )
             except (aiohttp.ClientError, OSError) as err:
-                if not last and _was_closed(err):
+                stale = way.reused and loop.time() - started < STALE_S
+                if not last and stale and _was_closed(err):
                     # It was idle and the server had just closed it: nobody read the request.
                     continue
                 if isinstance(err, TimeoutError) and not isinstance(err, aiohttp.ClientError):
@@ -160,11 +172,25 @@ class Http:
         return from_exception(self._backend, url, err, self._connect_s, hint=self._hint)
 
 
-def _was_closed(err: Exception) -> bool:
-    """Return whether an open connection ended before an answer began.
+class _Way:
+    """How a request went out.
 
-    Usually it was an idle one; a new one that ends like this is tried once more for nothing.
+    Attributes:
+        reused: Whether over a connection that had been idle.
     """
+
+    __slots__ = ("reused",)
+
+    def __init__(self) -> None:
+        self.reused = False
+
+
+async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
+    context.trace_request_ctx.reused = True
+
+
+def _was_closed(err: Exception) -> bool:
+    """Return whether an open connection ended before an answer began."""
     if isinstance(err, aiohttp.ClientConnectorError):
         return False
     return isinstance(err, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
