@@ -93,6 +93,7 @@ class Outcome:
         noticed: Those that were among the player's last ten.
         situations: Keys in the cache in the evening.
         last_hour: Share of the cache in the last hour.
+        made: Replies that models made in the background, so that the cache may say them.
     """
 
     s: float
@@ -107,6 +108,7 @@ class Outcome:
     noticed: int = 0
     situations: int = 0
     last_hour: float = 0.0
+    made: int = 0
 
     def share(self, who: str) -> float:
         """Return the share of dialogues that somebody served."""
@@ -199,6 +201,13 @@ class Day:
 
     async def run(self) -> Outcome:
         """Live through it."""
+        self.cache.start(self._rehearse)
+        try:
+            return await self._live()
+        finally:
+            await self.cache.close()
+
+    async def _live(self) -> Outcome:
         people = [Person(number, self.dice) for number in range(self.options.players)]
         length_s = self.options.hours * 3_600
         gap_s = 3_600 / self.options.dialogues
@@ -229,12 +238,23 @@ class Day:
             self._heard(turn, person, variant.id, "cache")
             return True
         who, said = self._ask(turn, rank)
-        turn.raw, turn.result.text = said, said
-        turn.result.served_by = ServedBy(who, self.entries[who].type.name)
+        _spoken(turn, who, said, self.entries[who].type.name)
         self.cache.keep(turn)
         kind = "cloud" if who in MODELS else who
         self._heard(turn, person, said, kind)
+        # What the cache has to make in the background is made before the next one speaks.
+        made = -1
+        while made != self.result.made:
+            made = self.result.made
+            for _ in range(4):
+                await asyncio.sleep(0)
         return False
+
+    async def _rehearse(self, turn: Turn) -> None:
+        """Let a model make a reply that is nobody's, at its price."""
+        self.result.made += 1
+        who, said = self._ask(turn, -self.result.made)
+        _spoken(turn, who, said, self.entries[who].type.name)
 
     def _turn(self, person: Person) -> tuple[Turn, int]:
         dice = self.dice
@@ -334,6 +354,11 @@ class Day:
         )
 
 
+def _spoken(turn: Turn, who: str, said: str, kind: str) -> None:
+    turn.raw, turn.result.text = said, said
+    turn.result.served_by = ServedBy(who, kind)
+
+
 def _id(text: str) -> str:
     from palaver.cache.shelf import text_id
 
@@ -345,9 +370,9 @@ def table(found: list[Outcome]) -> str:
     rows = [
         (
             "| s | rule | cache | in the last hour | local | cloud | static | cloud, a day "
-            "| all by the cloud, a day | heard again | within ten | situations |"
+            "| all by the cloud, a day | heard again | within ten | situations | made |"
         ),
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for one in found:
         shares = " | ".join(f"{one.share(who):.1%}" for who in ("local", "cloud", "static"))
@@ -355,7 +380,7 @@ def table(found: list[Outcome]) -> str:
             f"| {one.s:.1f} | {one.rule} | {one.share('cache'):.1%} | {one.last_hour:.1%} "
             f"| {shares} | ${one.usd:,.2f} | ${one.cloud_only_usd:,.2f} "
             f"| {one.again / one.turns:.1%} | {one.noticed / one.turns:.1%} "
-            f"| {one.situations:,} |"
+            f"| {one.situations:,} | {one.made / one.turns:.1%} |"
         )
     return "\n".join(rows)
 
