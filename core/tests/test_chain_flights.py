@@ -254,6 +254,27 @@ def test_whoever_is_late_is_not_waited_for_by_newcomers() -> None:
     run(main())
 
 
+def test_nobody_joins_a_request_that_ends_long_before_their_own_time() -> None:
+    """Whoever comes when most of its time is over asks anew, and hears the reply whole."""
+
+    async def main() -> None:
+        # Longer than one turn may take, so that each is cut after its own 1,000 ms.
+        slow: Reply = ["On and on ", wait(2_000), "and on."]
+        local = ScriptedBackend("local", slow, ["All of ", wait(900), "it."])
+        chain = make_chain(local)
+        first = start(chain, Told(a_turn("anna")), total_ms=1_000)
+        await asyncio.sleep(0.4)
+        soon = start(chain, Told(a_turn("bert")), total_ms=1_000)
+        await asyncio.sleep(0.4)
+        late = await start(chain, Told(a_turn("cleo")), total_ms=1_000)
+        assert late.text == "All of it."
+        assert late.turn.result.status == "completed"
+        assert len(local.calls) == 2
+        await asyncio.gather(first, soon)
+
+    run(main())
+
+
 def test_a_player_does_not_wait_in_a_scenes_place() -> None:
     """A request that still waits is joined only by those that would not be ahead of it."""
 
@@ -339,7 +360,7 @@ def test_a_request_that_is_given_up_before_it_began_leaves_no_probe_behind() -> 
         await asyncio.sleep(0)
         assert flight.task.cancelled()
         assert server.breaker.allows()
-        assert chain.flights.find("key", Urgency(0, 1, "anna")) is None
+        assert chain.flights.find("key", Urgency(0, 1, "anna"), 0.0) is None
         assert (ear.heard, ear.ends, server.active) == ([], [], 0)
 
     run(main())

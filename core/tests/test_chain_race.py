@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -491,6 +491,33 @@ def test_a_turn_can_be_cancelled_at_any_moment(after_ms: int) -> None:
             assert entry.servers[0].breaker.allows()
 
     run(main())
+
+
+class Clinging(ScriptedBackend):
+    """A backend that does not let go of a stream for five seconds."""
+
+    async def generate(self, request: GenerateRequest, /) -> AsyncGenerator[str | Finish, None]:
+        """Stream its reply."""
+        try:
+            async for piece in super().generate(request):
+                yield piece
+        finally:
+            await asyncio.sleep(5)
+
+
+def test_backends_are_let_go_of_together() -> None:
+    """The NPC's next turn waits for the slowest of them, not for one after the other."""
+
+    async def main() -> float:
+        losers = [Clinging(name, HANGS) for name in ("one", "two", "three")]
+        chain = make_chain(*losers, ScriptedBackend("fast", "Fast."), hedges=3.0)
+        told = await tell(chain, first_token_ms=100)
+        assert told.text == "Fast."
+        took_s = asyncio.get_running_loop().time() - told.begun
+        await asyncio.sleep(5)
+        return took_s
+
+    assert run(main()) == pytest.approx(1.3)
 
 
 def test_the_trail_is_complete() -> None:

@@ -218,8 +218,9 @@ class Attempt:
             self.error = self.error or error
         self._host.news()
 
-    async def abort(self) -> None:
-        """Throw away what is held back."""
+    async def let_go(self) -> None:
+        """Wait until the server has let go, and throw away what is held back."""
+        await self.flight.gone()
         self.opening.drop()
         await self.filters.abort()
 

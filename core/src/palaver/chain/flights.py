@@ -124,16 +124,23 @@ class Flight:
                 self.task.cancel()
         return self._listeners[0] if self._listeners else None
 
-    def suits(self, urgency: Urgency) -> bool:
+    def suits(self, urgency: Urgency, ends_at: float) -> bool:
         """Return whether another turn may listen too.
 
         Args:
             urgency: How that turn stands among others.
+            ends_at: `loop.time()` by which that turn's reply has to be whole.
         """
         if self.over or self._told:
             # Over, or too slow for somebody else already: each one who hopes for it would wait
             # in vain, and the server would count as failed only once.
             return False
+        deadline = self._request.deadline
+        if deadline is not None:
+            now = asyncio.get_running_loop().time()
+            if deadline - now < (ends_at - now) / 2:
+                # It would be cut long before that turn's own time is over.
+                return False
         mine = self._urgency
         # A player must not wait in a scene's place.
         return self.sent or (mine.priority <= urgency.priority and mine.rank >= urgency.rank)
@@ -267,15 +274,16 @@ class Flights:
     def __init__(self) -> None:
         self._flying: dict[Hashable, Flight] = {}
 
-    def find(self, key: Hashable, urgency: Urgency) -> Flight | None:
+    def find(self, key: Hashable, urgency: Urgency, ends_at: float) -> Flight | None:
         """Return a request under way that asks for the same, or None.
 
         Args:
             key: What it asks for.
             urgency: How the turn that wants it stands among others.
+            ends_at: `loop.time()` by which that turn's reply has to be whole.
         """
         flight = self._flying.get(key)
-        return flight if flight is not None and flight.suits(urgency) else None
+        return flight if flight is not None and flight.suits(urgency, ends_at) else None
 
     def open(
         self, key: Hashable | None, server: Server, request: GenerateRequest, urgency: Urgency

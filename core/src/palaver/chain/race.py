@@ -150,9 +150,11 @@ class Race:
         """Wait until every server has let go."""
         for attempt in self.attempts:
             attempt.drop()
-        for attempt in self.attempts:
-            await attempt.flight.gone()
-            await attempt.abort()
+        if len(self.attempts) == 1:
+            await self.attempts[0].let_go()
+        else:
+            # Together: the NPC's next turn waits for the slowest of them, not for their sum.
+            await asyncio.gather(*(attempt.let_go() for attempt in self.attempts))
 
     # What an attempt asks and tells; see `palaver.chain.attempt.Host`.
 
@@ -322,7 +324,7 @@ class Race:
         request = build_request(turn, entry, shown=self.reply.text, purpose=purpose, retry=retry)
         key = flight_key(entry, request, retry)
         urgency = urgency_of(turn)
-        flight = chain.flights.find(key, urgency) if key is not None else None
+        flight = chain.flights.find(key, urgency, turn.ends_at) if key is not None else None
         if flight is not None and flight.server in self._tried.get(name, ()):
             flight = None  # its own, for which it waited in vain
         own, reservation = flight is None, None
