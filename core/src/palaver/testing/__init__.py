@@ -4,6 +4,7 @@
 - `palaver.testing.fake_vllm`: a model server with vLLM's manners and every way to misbehave.
 - `palaver.testing.faults`: a model server on a real socket that misbehaves down to the byte.
 - `palaver.testing.clock`: an event loop with a time of its own, for waits that take no time.
+- `palaver.testing.chains`: a chain of scripted backends, without a gateway around it.
 - `palaver.testing.fake_ollama`: the same for Ollama.
 - `palaver.testing.fake_engine`: an engine that plays a script over the wire.
 - `palaver.testing.server`: a small world and the real server on a free port.
