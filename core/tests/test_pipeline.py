@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 
 from palaver import Place, Section
 from palaver.chain.backend import Finish
+from palaver.chain.runner import ChainRunner
 from palaver.hookspecs import hookimpl
 from palaver.testing.scripted import Pause, ScriptedBackend, scripted_type
 from palaver.testing.server import RunningServer, running_server
@@ -683,3 +684,18 @@ async def test_finished_is_called_however_a_turn_ends(serve: Serve) -> None:
             over = await seen.last()
             assert (over.id, over.result.status) == (turn, "cancelled")
         assert len(palaver.backend.calls) == 1
+
+
+async def test_a_bug_in_the_middle_of_a_line(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the player has read ends as a sentence that broke off, and `turn.done` says so."""
+
+    def broken(_self: ChainRunner, _attempt: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(ChainRunner, "_whole", broken)
+    async with serve() as palaver:
+        palaver.backend.replies = ["Once upon a time and", "A whole sentence."]
+        engine = await palaver.ready()
+        for turn, text in (("t1", "Once upon a time and…"), ("t2", "A whole sentence.")):
+            done = await engine.say("vlad", "Hello.", turn=turn)
+            assert (done["text"], done["status"]) == (text, "truncated")

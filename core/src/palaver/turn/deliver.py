@@ -71,6 +71,11 @@ class Reply:
         self._splitter = SentenceSplitter() if "sentence" in sink.capabilities else None
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended, so that nothing is shown any more."""
+        return self._over
+
+    @property
     def length(self) -> int:
         """Characters that were shown so far."""
         return self._chars

@@ -233,7 +233,12 @@ class Pipeline:
 
     async def _last_resort(self, turn: Turn, reply: Reply) -> None:
         """Speak after a bug of our own: without plugins, which may be its cause."""
+        if reply.over:
+            return
         if reply.length:
+            # The player has read words already; they end as those of a backend that died.
+            reply.close_sentence()
+            turn.result.status = "truncated"
             return
 
         def plain(out: Callable[[Event], None], say: Callable[[str], None]) -> FilterChain:
