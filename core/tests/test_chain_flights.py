@@ -275,6 +275,26 @@ def test_nobody_joins_a_request_that_ends_long_before_their_own_time() -> None:
     run(main())
 
 
+def test_a_server_that_speaks_to_others_is_not_silent() -> None:
+    """Whoever waits at the server behind a long reply opens no breaker."""
+
+    async def main() -> None:
+        long: Reply = [*("and on ", wait(100)) * 30, Finish()]
+        behind: Reply = [wait(100_000), "Never."]
+        local = ScriptedBackend("local", long, behind)
+        chain = make_chain(local, ScriptedBackend("static", "Hm."))
+        first = start(chain, Told(a_turn("anna")), identity="One.")
+        await asyncio.sleep(0.5)
+        late = await start(
+            chain, Told(a_turn("bert")), identity="Two.", first_token_ms=700, first_text_ms=2_000
+        )
+        assert late.text == "Hm."
+        assert chain.entries["local"].servers[0].breaker._in_a_row == 0
+        await first
+
+    run(main())
+
+
 def test_a_player_does_not_wait_in_a_scenes_place() -> None:
     """A request that still waits is joined only by those that would not be ahead of it."""
 

@@ -207,14 +207,14 @@ class Flight:
         self._end(error)
 
     async def _read(self) -> None:
-        pieces = self.pieces
+        pieces, heard = self.pieces, self.server.heard
         async with aclosing(self.server.replica.generate(self._request)) as stream:
             async for piece in stream:
                 if type(piece) is Finish:
                     self.finish = piece
                 elif piece:
-                    if not pieces:
-                        self.server.heard()
+                    # Each one: who waits behind a long reply waits for no silent server.
+                    heard()
                     pieces.append(piece)  # type: ignore[arg-type]  # text, or the backend breaks its contract
                     for listener in self._listeners:
                         listener.on_text(piece)  # type: ignore[arg-type]  # as above
