@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from palaver.chain.backend import Finish, Sampling, replicas_of
+from palaver.chain.lane import Urgency
 from palaver.errors import (
     BackendOverloaded,
     BackendRefused,
@@ -16,6 +17,7 @@ from palaver.errors import (
     StreamBroken,
 )
 from palaver.prompt.sections import Message
+from palaver.testing.chains import make_chain
 from palaver.testing.fake_ollama import CUT, HANG, Fail, FakeModel, FakeOllama, Raw, Reply, Think
 from palaver.testing.fake_vllm_lab import free_port
 from palaver.testing.turns import make_request
@@ -357,6 +359,37 @@ async def test_one_persona_after_the_other(make_backend: Make) -> None:
         held.set()
         await asyncio.gather(*tasks)
         assert [asked.last for asked in server.asked] == ["0", "2", "4", "1", "3", "5"]
+
+
+async def test_rank_holds_for_those_who_wait(make_backend: Make) -> None:
+    """With a window, too, the lowest tier is turned away, and the rest wait in the lane."""
+    async with FakeOllama(parallel=1) as server:
+        held = asyncio.Event()
+        server.replies = [[held, "Good."]]
+        backend = make_backend(url=server.url, model="tiny", batch_size=1, queue=3)
+        lane = make_chain(backend).entries["local"].servers[0].lane
+        turned_away = []
+
+        async def one(number: int, rank: int) -> None:
+            try:
+                await lane.enter(Urgency(0, rank, f"player {number}"))
+            except BackendOverloaded:
+                turned_away.append(number)
+                return
+            try:
+                await ask(backend, str(number))
+            finally:
+                lane.leave()
+
+        tasks = [asyncio.create_task(one(number, 1)) for number in range(8)]
+        await server.wait_asked()
+        assert (lane.active, lane.waiting) == (5, 3)
+        tasks.append(asyncio.create_task(one(8, 9)))
+        await tasks[7]
+        held.set()
+        await asyncio.gather(*tasks)
+        assert turned_away == [7]
+        assert len(server.asked) == 8
 
 
 async def test_who_waits_for_a_group_can_be_given_up(

@@ -51,6 +51,22 @@ def test_what_cannot_work_is_refused(fields: dict[str, object], problem: str) ->
 
 
 @pytest.mark.parametrize(
+    ("fields", "concurrency"),
+    [
+        ({}, None),
+        ({"batch_size": 0}, None),
+        ({"batch_size": 2}, 6),
+        ({"batch_size": 2, "concurrency": 30}, 30),
+    ],
+)
+def test_a_window_leaves_the_queue_to_the_chain(
+    fields: dict[str, object], concurrency: int | None
+) -> None:
+    """Few more get in than go at once, unless the settings say otherwise."""
+    assert make(**fields).concurrency == concurrency
+
+
+@pytest.mark.parametrize(
     ("keep_alive", "wanted"),
     [("30m", 1800), ("1h30m", 5400), ("1.5s", 1.5), (600, 600), (-1, None), ("-1m", None)],
 )

@@ -15,6 +15,10 @@ __all__ = ["DEFAULT_URL", "OllamaSettings", "seconds"]
 DEFAULT_URL = "http://127.0.0.1:11434"
 """Where `ollama serve` listens when it is not told otherwise."""
 
+LOOK_AHEAD = 4
+"""Requests beyond a group that the window gets to choose from. All others wait in the chain's own
+queue, where the tiers' ranks and every player's fair share count."""
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _DURATION = re.compile(rf"-?(?:{_PART.pattern})+")
@@ -100,7 +104,8 @@ class OllamaSettings(BackendSettings):
         ge=0,
         le=256,
         description="Requests at once to each server, which are collected and let go together; "
-        "the others wait here, at most 1,024. 0 sends each one as it comes.",
+        f"the next {LOOK_AHEAD} wait to be put in order, the others in the `queue`. 0 sends each "
+        "one as it comes.",
     )
     batch_window_ms: int = Field(
         default=20,
@@ -116,6 +121,15 @@ class OllamaSettings(BackendSettings):
     connect_ms: int = Field(
         default=500, ge=1, le=60_000, description="Time to connect, in milliseconds."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _let_the_chain_queue(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("concurrency") is None:
+            size = data.get("batch_size")
+            if type(size) is int and size > 0:
+                return {**data, "concurrency": size + LOOK_AHEAD}
+        return data
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -4,6 +4,9 @@ Ollama works off one request after the other (`OLLAMA_NUM_PARALLEL` is 1 by defa
 it has read of the last prompt only. What waits here instead of there can still be put in order:
 the most urgent first, and those of one persona after each other, so that its prompt is read once
 for all of them. And giving up one that waits here costs nothing.
+
+It is no second queue: the chain's lane lets only a few more in than there is room for, and the many
+wait there, where tiers have ranks and every player has a share.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from palaver.errors import BackendOverloaded, BackendTimeout
 __all__ = ["MAX_WAITING", "Window"]
 
 MAX_WAITING = 1_024
-"""Requests that wait for one server at most."""
+"""Requests that wait for one server at most, whatever `concurrency` lets in."""
 MAX_RUN = 8
 """Requests with one persona's prompt in a row, while older ones with another wait."""
 
