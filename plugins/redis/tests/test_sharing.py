@@ -104,9 +104,9 @@ async def test_a_redis_that_comes_back_is_used_again(tmp_path: Path, redis_serve
                 store: Any = palaver.gateway.store
                 if store._watch is not None:
                     await store._watch
-        assert (await say(one, "Thank you", "p1")).text == "At A, second."
+        assert (await say(one, "Thank you", "p2")).text == "At A, second."
         await written(one)
-        assert (await say(two, "Thank you", "p2")).text == "At A, second."
+        assert (await say(two, "Thank you", "p3")).text == "At A, second."
 
 
 async def test_a_gateway_starts_without_its_redis(tmp_path: Path, short_folder: Path) -> None:
