@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from palaver.chain import stream
 from palaver.chain.backend import Finish, Sampling
 from palaver.errors import (
     BackendOverloaded,
@@ -18,7 +19,6 @@ from palaver.errors import (
 from palaver.testing.fake_vllm import HANG, FakeVllm, Reply
 from palaver.testing.fake_vllm_lab import free_port
 from palaver.testing.turns import make_request
-from palaver_vllm import call
 from palaver_vllm.backend import VllmBackend
 
 Make = Callable[..., VllmBackend]
@@ -141,7 +141,7 @@ async def test_uses_a_connection_again(
     fake_vllm: FakeVllm, backend: VllmBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a whole reply the next turn needs no new connection."""
-    monkeypatch.setattr(call, "DRAIN_S", 20)
+    monkeypatch.setattr(stream, "DRAIN_S", 20)
     for _ in range(3):
         await ask(backend)
     assert fake_vllm.connections == 1

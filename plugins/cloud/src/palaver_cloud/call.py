@@ -1,4 +1,4 @@
-"""One reply: asking for it, streaming it, and letting go of it properly."""
+"""One reply: asking for it, and streaming it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import aiohttp
 
 from palaver.chain.backend import Finish, GenerateRequest
 from palaver.chain.http import Http
-from palaver.chain.http_errors import broken, short
-from palaver.errors import BackendError, BackendTimeout
+from palaver.chain.http_errors import short
+from palaver.chain.stream import HttpStream
 from palaver_cloud.failures import Failures, refused_field
 from palaver_cloud.provider import Provider
 from palaver_cloud.sse import Usage
@@ -18,8 +18,6 @@ from palaver_cloud.stops import Stops
 
 __all__ = ["Call"]
 
-DRAIN_S = 0.05
-"""Time for the last bytes after the end, so that the connection can be used again, in seconds."""
 MAX_REFUSED = 4
 """Fields that may be refused one after the other before the request is given up."""
 
@@ -47,11 +45,7 @@ class Call:
     ) -> None:
         self._http, self._provider, self._failures = http, provider, failures
         self._omitted, self._report, self._request = omitted, report, request
-        self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
-        self._response: aiohttp.ClientResponse | None = None
-        self._alarm: asyncio.TimerHandle | None = None
-        self._expired = False
+        self._started = asyncio.get_running_loop().time()
         self._reader = provider.reader()
         self._stops = Stops(())
 
@@ -64,16 +58,15 @@ class Call:
         self._failures.check_key()
         reader = self._reader
         said_anything = False
+        response = await self._open()
+        stream = HttpStream(self._failures.backend, response, self._request.deadline, self._started)
         try:
-            response = self._response = await self._open()
-            if self._request.deadline is not None:
-                self._alarm = self._loop.call_at(self._request.deadline, self._expire)
             read, feed, stops = response.content.readany, reader.feed, self._stops
             while not reader.over:
                 try:
                     data = await read() if reader.finish is None else await self._read_end(response)
                 except (aiohttp.ClientError, OSError) as err:
-                    raise self._broken(err) from err
+                    raise stream.failed(err) from err
                 text = feed(data) if data else reader.end()
                 if stops:
                     text = stops.feed(text)
@@ -84,8 +77,8 @@ class Call:
                     yield text
                 if not data or stops.found:
                     break
-            if self._expired and reader.finish is None:
-                raise self._timeout()
+            if stream.expired and reader.finish is None:
+                raise stream.timeout()
             if stops.found and reader.trouble is None:
                 # What follows is not wanted, so there is no count of it either.
                 reader.finish = "stop"
@@ -94,7 +87,7 @@ class Call:
                 raise error
             yield self._finish()
         finally:
-            await self._close()
+            await stream.close(whole=reader.done)
 
     async def _open(self) -> aiohttp.ClientResponse:
         """Return the stream; fields that the model refuses are left out and noted."""
@@ -139,21 +132,6 @@ class Call:
         except TimeoutError:
             return b""
 
-    def _expire(self) -> None:
-        # A timeout around the loop's reads would have to be set anew for every token.
-        self._expired = True
-        if self._response is not None:
-            self._response.close()
-
-    def _broken(self, err: Exception) -> BackendError:
-        if self._expired:
-            return self._timeout()
-        return broken(self._failures.backend, err)
-
-    def _timeout(self) -> BackendTimeout:
-        limit_s = max(0.0, (self._request.deadline or 0.0) - self._started)
-        return BackendTimeout(self._failures.backend, "total", limit_s)
-
     def _finish(self) -> Finish:
         reader, usage = self._reader, self._reader.usage or Usage()
         return Finish(
@@ -164,22 +142,3 @@ class Call:
             cached_tokens=usage.cached,
             note=f"withheld: {short(reader.why)}" if reader.why else None,
         )
-
-    async def _close(self) -> None:
-        """Let go: of a whole reply gently, of any other at once, which aborts the generation."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        response = self._response
-        if response is None:
-            return
-        try:
-            if self._reader.done and not response.content.is_eof():
-                async with asyncio.timeout(DRAIN_S):
-                    await response.content.readany()
-        except (aiohttp.ClientError, OSError):
-            pass  # the reply is whole; the connection just cannot be used again
-        finally:
-            if self._reader.done and response.content.is_eof():
-                response.release()
-            else:
-                response.close()

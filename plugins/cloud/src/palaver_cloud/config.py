@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from palaver.chain.backend import BackendSettings
+from palaver.config.urls import server_url
 
 __all__ = ["CloudSettings", "ProviderName"]
 
@@ -25,15 +25,8 @@ _OURS = {
 
 
 def _url(value: str) -> str:
-    value = value.rstrip("/")
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"write an address such as 'https://api.openai.com/v1', not {value!r}")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("write only scheme, host, port and path; a key goes into `api_key_env`")
-    for route in ("/chat/completions", "/messages", "/models"):
-        value = value.removesuffix(route)
-    return value
+    example = "https://api.openai.com/v1"
+    return server_url(value, example, "/chat/completions", "/messages", "/models")
 
 
 class CloudSettings(BackendSettings):

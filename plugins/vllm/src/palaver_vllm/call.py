@@ -1,4 +1,4 @@
-"""One call: asks a server, reads its answer, and gives up properly."""
+"""One call: asks a server for what it can do, and tells how its answer ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from palaver.chain.backend import Finish, GenerateRequest
-from palaver.chain.http_errors import broken
+from palaver.chain.stream import HttpStream
 from palaver.errors import BackendError, BackendTimeout, BackendUnavailable, ModelNotFound
 from palaver_vllm.failures import from_reader
 from palaver_vllm.replica import Plan, Replica
@@ -19,12 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Call"]
 
-DRAIN_S = 0.05
-"""Time for the last bytes after `[DONE]`, so that the connection can be used again, in seconds."""
-
 
 class Call:
-    """One reply: the connection, the deadline.
+    """One reply: what was asked for, and what came of it.
 
     Args:
         backend: The backend.
@@ -34,13 +31,10 @@ class Call:
 
     def __init__(self, backend: VllmBackend, replica: Replica, request: GenerateRequest) -> None:
         self._backend, self._replica, self._request = backend, replica, request
-        self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
+        self._started = asyncio.get_running_loop().time()
         self._entered: tuple[Replica, str | None] | None = None
-        self._response: aiohttp.ClientResponse | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._stream: HttpStream | None = None
         self._plan = Plan("")
-        self._expired = False
         self.reader = StreamReader()
 
     async def open(self) -> aiohttp.ClientResponse:
@@ -50,13 +44,13 @@ class Call:
             BackendError: It has none.
         """
         try:
-            self._response = await self._ask(self._replica)
+            response = await self._ask(self._replica)
         except (BackendUnavailable, BackendTimeout):
             self._replica.lost()
             raise
-        if self._request.deadline is not None:
-            self._alarm = self._loop.call_at(self._request.deadline, self._expire)
-        return self._response
+        deadline = self._request.deadline
+        self._stream = HttpStream(self._backend.name, response, deadline, self._started)
+        return response
 
     async def _ask(self, replica: Replica) -> aiohttp.ClientResponse:
         backend, adapter = self._backend, self._request.adapter
@@ -89,20 +83,12 @@ class Call:
             (replica, adapter), self._entered = self._entered, None
             replica.activity.leave(adapter)
 
-    def _expire(self) -> None:
-        # A timeout around the loop's reads would have to be set anew for every token.
-        self._expired = True
-        if self._response is not None:
-            self._response.close()
-
     def failed(self, err: Exception) -> BackendError:
         """Return the error for a stream that broke."""
-        if self._expired:
-            limit_s = max(0.0, (self._request.deadline or 0.0) - self._started)
-            return BackendTimeout(self._backend.name, "total", limit_s)
-        if self._entered is not None:
+        assert self._stream is not None  # it was read
+        if not self._stream.expired and self._entered is not None:
             self._entered[0].lost()
-        return broken(self._backend.name, err)
+        return self._stream.failed(err)
 
     def finish(self) -> Finish:
         """Return how the reply ended.
@@ -126,19 +112,5 @@ class Call:
     async def close(self) -> None:
         """Let go: of a whole reply gently, of any other at once, which aborts the generation."""
         self._leave()
-        if self._alarm is not None:
-            self._alarm.cancel()
-        response = self._response
-        if response is None:
-            return
-        try:
-            if self.reader.done and not response.content.is_eof():
-                async with asyncio.timeout(DRAIN_S):
-                    await response.content.readany()
-        except (aiohttp.ClientError, OSError):
-            pass  # the reply is whole; the connection just cannot be used again
-        finally:
-            if self.reader.done and response.content.is_eof():
-                response.release()
-            else:
-                response.close()
+        if self._stream is not None:
+            await self._stream.close(whole=self.reader.done)

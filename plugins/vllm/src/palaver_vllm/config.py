@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from palaver.chain.backend import BackendSettings
+from palaver.config.urls import server_url
 
 __all__ = ["DEFAULT_URL", "ServeSettings", "VllmSettings"]
 
@@ -26,13 +26,7 @@ _OURS = {
 
 
 def _url(value: str) -> str:
-    value = value.rstrip("/").removesuffix("/v1")
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"write an address such as {DEFAULT_URL!r} instead of {value!r}")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("write only scheme, host, port and path; a key goes into `api_key_env`")
-    return value
+    return server_url(value, DEFAULT_URL, "/v1")
 
 
 Url = Annotated[str, AfterValidator(_url)]
