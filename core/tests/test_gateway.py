@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from palaver import background, hookcalls, lifecycle
+from palaver.chain.backend import Finish
 from palaver.errors import BackendUnavailable, ConfigError, ProtocolError
 from palaver.gateway import Gateway, Parts
 from palaver.hookspecs import hookimpl
@@ -576,3 +577,31 @@ async def test_plugins_come_to_their_end(
         await palaver.ask("Hi.", persona="vampire", turn="t")
     assert written == ["t"]
     assert caplog.text == ""
+
+
+async def test_a_hundred_identical_turns_at_once_ask_once(palaver_world: Path) -> None:
+    """The bell of a hundred shards rings at once: their gatekeepers' words are one request."""
+    ring = asyncio.Event()
+    backend = ScriptedBackend("local", [ring, "Midnight, ", "and all is well.", Finish()])
+    async with running_server(palaver_world, backend=backend) as palaver:
+        turns = [
+            asyncio.ensure_future(
+                palaver.gateway.ask(
+                    npc="guard", persona="vampire", cue="The bell rings.", game=f"shard{number}"
+                )
+            )
+            for number in range(100)
+        ]
+        async with asyncio.timeout(60):
+            while palaver.gateway.backends["local"].servers[0].active < 1 or any(
+                f"shard{number}" not in palaver.gateway.games for number in range(100)
+            ):
+                await asyncio.sleep(0.01)
+            for _ in range(20):
+                await asyncio.sleep(0.01)  # whoever would ask a second time has the time to
+            ring.set()
+            results = await asyncio.gather(*turns)
+        assert {one.text for one in results} == {"Midnight, and all is well."}
+        assert len(backend.calls) == 1
+        shared = [one for one in results if (one.trail[0].reason or "").startswith("shared")]
+        assert len(shared) == 99

@@ -296,7 +296,8 @@ def palaver_filter(turn: Turn) -> Filter | AsyncFilter | None:
     chained in the order of registration, after the core's own, which turns inline tags into
     events. A filter sees every event and returns what goes on; `Stop` ends the line. A filter
     whose `feed` is async gets whole sentences, each under `limits.hook_ms` (250 ms). One that
-    raises or is late is taken out, and what it held is shown. While it is called,
+    raises or is late is taken out, and what it held is shown; authored lines come in the last
+    moment, so there it has 20 ms. While it is called,
     `turn.authored` tells lines that were written by an author from a model's.
 
     Args:

@@ -181,20 +181,28 @@ class DialogueCache:
             counts.refused["same"] += 1
         self._note(turn, turn.tier.cache, turn.situation.key, variant)
 
-    def withdraw(self, turn: Turn) -> None:
-        """Take back what `lookup` returned for a turn, because it could not be shown.
+    def withdraw(self, turn: Turn, variant: Variant, *, unfit: bool) -> None:
+        """Take back what `lookup` returned for a turn, because it was not shown.
 
         Args:
             turn: The turn.
+            variant: The reply.
+            unfit: Whether a check had something against it: then nobody hears it again.
         """
-        if turn.situation is None:
+        rule, situation = turn.tier.cache, turn.situation
+        if situation is None or rule is None:
             return
         counts = self._counts(turn)
         counts.hits -= 1
         counts.misses += 1
-        # Whole, not only this reply: merging with the store would bring it back.
-        self._near.drop(turn.situation.key)
-        self._shared.delete([turn.situation.key])
+        if unfit:
+            self._banish(situation.key, variant.id, rule)
+
+    def _banish(self, key: str, variant: str, rule: CacheRule) -> None:
+        shelf = self._near.get(key)
+        if shelf is not None and shelf.banish(variant):
+            self._near.put(key, shelf)
+            self._share(key, shelf, rule)
 
     def forget(self, session: str, turn: str) -> None:
         """Say a reply to nobody again, because whoever heard it did not like it.
@@ -204,10 +212,8 @@ class DialogueCache:
             turn: Id of the turn, which is over.
         """
         said = self._said.pop((session, turn), None)
-        shelf = self._near.get(said.key) if said is not None else None
-        if said is not None and shelf is not None and shelf.banish(said.variant):
-            self._near.put(said.key, shelf)
-            self._share(said.key, shelf, said.rule)
+        if said is not None:
+            self._banish(said.key, said.variant, said.rule)
 
     def _note(self, turn: Turn, rule: CacheRule, key: str, variant: Variant) -> None:
         """Note what was heard."""

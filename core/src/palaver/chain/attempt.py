@@ -222,6 +222,9 @@ class Attempt:
         """Wait until the server has let go, and throw away what is held back."""
         await self.flight.gone()
         self.opening.drop()
+        if self._closing is not None and not self._closing.done():
+            self._closing.cancel()
+            await asyncio.wait({self._closing})
         await self.filters.abort()
 
     def _decided(self) -> None:
@@ -254,7 +257,11 @@ class Attempt:
         """Look at the clock; one timer that moves on by itself, for nothing is set per token."""
         now, limits = self._loop.time(), self._limits
         if now >= limits.ends_at:
-            self.drop("the reply took longer than total_ms allows")
+            reason = "the reply took longer than total_ms allows"
+            # One that drips would else be asked for ever.
+            if self.first is not None:
+                self.flight.too_slow(reason)
+            self.drop(reason)
             return
         if self.first is None:
             if not self.late and now >= limits.first_at:

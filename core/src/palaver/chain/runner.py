@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from palaver.chain.filler import MakeFilters
 from palaver.chain.opening import Opening
@@ -31,6 +31,8 @@ LAST_WORDS = "last_words"
 """Name in the trail for the persona's last words."""
 CACHE = "cache"
 """Name in the trail for a reply out of the dialogue cache."""
+Repeated = Literal["said", "objected", "unsaid"]
+"""What became of a reply out of the dialogue cache."""
 RESCUES = 1
 """How often a model may end the line of another that died; then authored lines do."""
 
@@ -77,13 +79,17 @@ class ChainRunner:
             race.cancel()
             raise
 
-    async def repeat(self, raw: str, model: str | None, adapter: str | None) -> bool:
-        """Say a reply again that a model gave before; returns whether any of it was shown.
+    async def repeat(self, raw: str, model: str | None, adapter: str | None) -> Repeated:
+        """Say a reply again that a model gave before.
 
         Args:
             raw: What the model wrote, tags and all.
             model: The model.
             adapter: Its adapter, or None.
+
+        Returns:
+            Whether it was said; a check may have something against it, or a filter have taken it
+            or not have come to its end.
         """
         self._turn.authored = False
         # What was kept yesterday must pass what plugins check today; the core's own have seen it.
@@ -97,20 +103,22 @@ class ChainRunner:
                 await self._own.finish()
         except TimeoutError:
             opening.drop()
-            return False
+            return "unsaid"
         opening.close()
-        if not opening.passed or opening.objection is not None:
+        if opening.objection is not None:
             opening.drop()
-            if opening.objection is not None:
-                self._race.trail.note(CACHE, "objected", opening.objection.reason)
-            return False
+            self._race.trail.note(CACHE, "objected", opening.objection.reason)
+            return "objected"
+        if not opening.passed:
+            opening.drop()
+            return "unsaid"
         self._reply.begin()
         opening.hear(self._own)
         self._turn.result.served_by = ServedBy(CACHE, CACHE, model, adapter)
         self._turn.result.cached = True
         self._race.trail.note(CACHE, "served")
         self._reply.finish()
-        return True
+        return "said"
 
     async def last_words(self, reason: str) -> None:
         """Speak the persona's last words, which also end a line that nobody could rescue.

@@ -1,7 +1,9 @@
 """The sums of the day on disk, so that a restart does not reset a day's ceilings.
 
-One small JSON file in the data folder, written in a thread and moved into its place. What a crash
-can lose is what was spent in the last second.
+One file in the data folder: a first line with the day, then a line for each sum that has changed,
+of which the last one counts. So a second's writing takes as long as what happened in it, however
+many players the day has seen; from time to time the file is written anew, in slices, and moved into
+its place. What a crash can lose is what was spent in the last second.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from palaver.spend.sums import MAX_SUMS, Kind, Sums
+from palaver.spend.sums import MAX_SUMS, Kind, Sum, Sums
 
 __all__ = ["FILE", "Book", "read_book"]
 
@@ -25,7 +28,11 @@ FILE = "spend.json"
 """Name of the file in the data folder."""
 WRITE_S = 1.0
 """Shortest time between two writes, in seconds."""
-MAX_FILE_BYTES = 20_000_000
+SLICE = 250
+"""Sums that are turned into text at a time; nobody else's turn is held up for longer."""
+MAX_MORE = 5_000
+"""Lines beyond as many again as there were sums, after which the file is written anew."""
+MAX_FILE_BYTES = 64_000_000
 _EPOCH = date(1970, 1, 1)
 
 
@@ -43,19 +50,29 @@ def read_book(folder: Path) -> tuple[date, dict[Kind, dict[str, dict[str, float]
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes")
-        data = json.loads(file.read_text("utf-8"))
+        head, *lines = file.read_text("utf-8").split("\n")
+        data = json.loads(head)
         day = date.fromisoformat(data["day"])
-        found: dict[Kind, dict[str, dict[str, float]]] = {}
-        for kind in get_args(Kind):
+        found: dict[Kind, dict[str, dict[str, float]]] = {kind: {} for kind in get_args(Kind)}
+        for kind, names in found.items():
             for name, entry in data["sums"].get(kind, {}).items():
-                spent, unpushed = (max(0.0, float(entry[key])) for key in ("spent", "unpushed"))
-                found.setdefault(kind, {})[name] = {"spent": spent, "unpushed": unpushed}
+                names[name] = _entry(entry["spent"], entry["unpushed"])
+        # The last line ends with a line break, unless the process died while it wrote it.
+        for line in lines[:-1]:
+            kind, name, spent, unpushed = json.loads(line)
+            names = found[kind]
+            names.pop(name, None)  # the most recent come last
+            names[name] = _entry(spent, unpushed)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as err:
         log.error("%s cannot be read (%s); what was spent today counts from 0 again", file, err)
         return None
-    return day, found
+    return day, {kind: names for kind, names in found.items() if names}
+
+
+def _entry(spent: float, unpushed: float) -> dict[str, float]:
+    return {"spent": max(0.0, float(spent)), "unpushed": max(0.0, float(unpushed))}
 
 
 class Book:
@@ -72,7 +89,9 @@ class Book:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._dirty = False
+        self._changed: dict[Sum, None] = {}
+        self._day: int | None = None  # of the file, once it was written anew
+        self._lines = self._most_lines = 0
         self._complained = False
 
     async def start(self) -> None:
@@ -96,55 +115,73 @@ class Book:
         self._wake.set()
         await task
 
-    def changed(self) -> None:
-        """Write soon."""
-        self._dirty = True
+    def changed(self, sums: Iterable[Sum]) -> None:
+        """Write these soon."""
+        self._changed.update(dict.fromkeys(sums))
         self._wake.set()
 
     async def _run(self) -> None:
         while not self._stop.is_set():
             await self._wake.wait()
             self._wake.clear()
-            if self._dirty:
-                await self._write()
+            await self._write()
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITE_S):
                     await self._stop.wait()
-        if self._dirty:
-            await self._write()
+        await self._write()
 
     async def _write(self) -> None:
-        data = self._data()
-        self._dirty = False
+        today = self._sums.day
+        changed = [one for one in self._changed if one.day == today]
+        self._changed.clear()
+        if not changed:
+            return
+        file = self._folder / FILE
         try:
-            await asyncio.to_thread(_replace, self._folder / FILE, data)
+            if self._day == today and self._lines + len(changed) <= self._most_lines:
+                for text in _slices(changed):
+                    await asyncio.to_thread(_append, file, text)
+                self._lines += len(changed)
+            else:
+                await self._write_anew(file, today)
         except OSError as err:
-            self._dirty = True
+            self._changed = dict.fromkeys(changed) | self._changed
+            self._day = None  # half a line may be in it
             if not self._complained:
                 self._complained = True
                 log.error(
                     "%s cannot be written (%s); a restart would forget what was spent today",
-                    self._folder / FILE,
+                    file,
                     err.strerror,
                 )
 
-    def _data(self) -> dict[str, Any]:
-        sums: dict[str, dict[str, dict[str, float]]] = {}
-        for one in self._sums.of_today():
-            if one.spent:
-                entry = {"spent": round(one.spent, 9), "unpushed": round(one.unpushed, 9)}
-                sums.setdefault(one.kind, {})[one.name] = entry
-        return {
-            "day": (_EPOCH + timedelta(days=self._sums.day)).isoformat(),
+    async def _write_anew(self, file: Path, today: int) -> None:
+        sums = [one for one in self._sums.of_today() if one.spent]
+        head = {
+            "day": (_EPOCH + timedelta(days=today)).isoformat(),
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "sums": sums,
+            "sums": {},
         }
+        beside = file.with_suffix(".new")
+        await asyncio.to_thread(beside.write_text, json.dumps(head) + "\n", "utf-8")
+        for text in _slices(sums):
+            await asyncio.to_thread(_append, beside, text)
+        await asyncio.to_thread(beside.replace, file)
+        self._day, self._lines = today, len(sums)
+        self._most_lines = 2 * len(sums) + MAX_MORE
 
 
-def _replace(file: Path, data: dict[str, Any]) -> None:
-    beside = file.with_suffix(".new")
-    with beside.open("w", encoding="utf-8") as out:
-        json.dump(data, out)
+def _slices(sums: list[Sum]) -> Iterator[str]:
+    """Yield lines for sums, some at a time."""
+    for start in range(0, len(sums), SLICE):
+        yield "".join(
+            f"{json.dumps([one.kind, one.name, round(one.spent, 9), round(one.unpushed, 9)])}\n"
+            for one in sums[start : start + SLICE]
+        )
+
+
+def _append(file: Path, text: str) -> None:
+    with file.open("a", encoding="utf-8") as out:
+        out.write(text)
         out.flush()
         os.fsync(out.fileno())
-    beside.replace(file)

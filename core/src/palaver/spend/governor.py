@@ -126,8 +126,11 @@ class Governor:
         self._clock = clock
         self._sums = Sums()
         self._unpriced: set[str] = set()
-        self._sharing = Sharing(store, clock) if store is not None and store.shared else None
         self._book = Book(data_dir, self._sums) if data_dir is not None and self._paid else None
+        self._sharing: Sharing | None = None
+        if store is not None and store.shared:
+            told = self._book.changed if self._book is not None else None
+            self._sharing = Sharing(store, clock, told)
         self._roll()
 
     async def start(self) -> None:
@@ -141,7 +144,7 @@ class Governor:
         if self._sharing is not None:
             self._sharing.start()
             for one in list(self._sums.of_today()):
-                self._sharing.push(one)
+                self._share(one)
             self._sharing.push(self._sums.get("all", ceiling=self._spend.usd_per_day))
 
     async def close(self) -> None:
@@ -224,14 +227,13 @@ class Governor:
             one.spent += cost
             if one.kind != "session":
                 one.unpushed += cost
-                if self._sharing is not None:
-                    self._sharing.push(one)
+                self._share(one)
             tell_near(one)
         if cost:
             which = reservation.backend, reservation.tier
             self.costs[which] = self.costs.get(which, 0.0) + cost
             if self._book is not None:
-                self._book.changed()
+                self._book.changed(reservation.sums)
         return cost
 
     def refresh(self) -> None:
@@ -249,6 +251,12 @@ class Governor:
             if one.spent:
                 found.setdefault(one.kind, {})[one.name] = one.spent
         return found
+
+    def _share(self, one: Sum) -> None:
+        """Tell other gateways of a sum soon, unless nobody would ask for it."""
+        wanted = one.kind != "player" or self._spend.usd_per_player_day is not None
+        if self._sharing is not None and wanted:
+            self._sharing.push(one)
 
     def _roll(self) -> None:
         """Begin a new day where midnight has passed; calls under way count for the old one."""

@@ -52,11 +52,18 @@ class Sharing:
     Args:
         store: The store.
         clock: Seconds, for how old what is known is.
+        told: Told of sums that the store has taken.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        told: Callable[[tuple[Sum]], None] | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._told = told
         self._waiting: dict[Sum, None] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -171,6 +178,9 @@ class Sharing:
                 one.unpushed += amount
         one.refused = 0
         one.learn(total, self._clock())
+        if amount and self._told is not None:
+            # Who starts after this one must not tell it again.
+            self._told((one,))
         if not one.unpushed:
             self._waiting.pop(one, None)
         if self._away:

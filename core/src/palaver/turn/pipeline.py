@@ -37,6 +37,8 @@ __all__ = ["Pipeline"]
 log = logging.getLogger("palaver.turn")
 
 _FILTER = ("feed", "flush")
+AUTHORED_S = 0.02
+"""Time for one call of a filter that waits, for an authored line, in seconds."""
 
 
 class Pipeline:
@@ -158,10 +160,11 @@ class Pipeline:
         if turn.tier_name == usual and await meet(turn, self._settings.tiers, self._memory):
             self._set_limits(turn, begun)
         if self._cache is not None and (known := await self._look_up(turn)) is not None:
-            if await runner.repeat(known.raw, known.model, known.adapter):
+            came_to = await runner.repeat(known.raw, known.model, known.adapter)
+            if came_to == "said":
                 return
             turn.note("the cached reply could not be shown")
-            self._cache.withdraw(turn)
+            self._cache.withdraw(turn, known, unfit=came_to == "objected")
         try:
             build_prompt(turn, self._prompt)
         except PalaverError as err:
@@ -227,7 +230,9 @@ class Pipeline:
                 made = _guarded(call, turn)
                 if made is not None:
                     filters.append((call.plugin, made))
-            return FilterChain(turn, filters, out, self._hook_s, say)
+            # Authored lines come in the last moment: whoever takes longer has no say in them.
+            limit_s = min(self._hook_s, AUTHORED_S) if turn.authored else self._hook_s
+            return FilterChain(turn, filters, out, limit_s, say)
 
         return ChainRunner(self.shared, turn, reply, make)
 
