@@ -593,7 +593,7 @@ async def test_a_hundred_identical_turns_at_once_ask_once(palaver_world: Path) -
             for number in range(100)
         ]
         async with asyncio.timeout(60):
-            while palaver.gateway.backends["local"].servers[0].active < 1 or any(
+            while palaver.gateway.backends["local"].servers[0].active < 1 or any(  # noqa: ASYNC110  # nobody tells
                 f"shard{number}" not in palaver.gateway.games for number in range(100)
             ):
                 await asyncio.sleep(0.01)
