@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
 import os
 import random
@@ -16,8 +16,9 @@ import pytest
 from palaver.chain.backend import BackendSettings, BackendType, GenerateRequest, Sampling
 from palaver.config.models import Settings, Tier
 from palaver.prompt.sections import Message
-from palaver.spend.book import FILE
+from palaver.spend.book import FILE, SLICE, Book, read_book
 from palaver.spend.governor import OFF, Governor, Reservation
+from palaver.spend.sums import Sums
 from palaver.testing.scripted import ScriptedBackend
 from palaver.testing.turns import make_turn
 from palaver.turn.model import Turn
@@ -284,9 +285,82 @@ async def test_a_broken_file_stops_nothing(
     governor.settle(held(governor), 0, 1_000)
     await governor.close()
     assert "cannot be read" in caplog.text
-    written = json.loads((tmp_path / FILE).read_text("utf-8"))
-    assert written["sums"]["all"][""]["spent"] == pytest.approx(0.001)
+    written = read_book(tmp_path)
+    assert written is not None
+    assert written[1]["all"][""]["spent"] == pytest.approx(0.001)
     assert os.listdir(tmp_path) == [FILE], "what was written beside it was moved"
+
+
+async def settled(condition: Callable[..., bool]) -> None:
+    """Wait until the book has written something."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for is a file
+            await asyncio.sleep(0.005)
+
+
+async def test_a_second_writes_what_happened_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many players the day has seen, only what has changed is written and read again."""
+    monkeypatch.setattr("palaver.spend.book.WRITE_S", 0.0)
+    sums, file = Sums(), tmp_path / FILE
+    sums.begin(20_000)
+    book = Book(tmp_path, sums)
+    await book.start()
+    for number in range(20 * SLICE):
+        sums.get("player", f"default/p{number}").spent = 1.0
+    one = sums.get("player", "default/p7")
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while not file.exists():
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    book.changed([one])
+    await settled(file.exists)
+    await ticking
+    assert ticks >= 20, "others have their turn after each slice"
+    before = file.stat()
+    one.spent = 2.0
+    book.changed([one, one])
+    await settled(lambda: file.stat().st_size != before.st_size)
+    assert file.stat().st_size - before.st_size < 100
+    with file.open("a") as torn:
+        torn.write('["player", "default/p7", 9')
+    known = read_book(tmp_path)
+    assert known is not None
+    assert len(known[1]["player"]) == 20 * SLICE
+    assert known[1]["player"]["default/p7"] == {"spent": 2.0, "unpushed": 0.0}
+    await book.close()
+
+
+async def test_the_book_is_written_anew_before_it_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One player who talks all day does not fill the disk, and a new day begins a new file."""
+    monkeypatch.setattr("palaver.spend.book.WRITE_S", 0.0)
+    monkeypatch.setattr("palaver.spend.book.MAX_MORE", 3)
+    sums, file = Sums(), tmp_path / FILE
+    sums.begin(20_000)
+    book = Book(tmp_path, sums)
+    await book.start()
+    for number in range(1, 30):
+        sums.get("all").spent = float(number)
+        book.changed([sums.get("all")])
+        text = f'"", {number}.0'
+        await settled(lambda text=text: file.exists() and text in file.read_text())
+        assert len(file.read_text().splitlines()) <= 1 + 2 + 3
+    sums.begin(20_001)
+    sums.get("all").spent = 0.5
+    book.changed([sums.get("all")])
+    await book.close()
+    known = read_book(tmp_path)
+    assert known is not None
+    assert str(known[0]) == "2024-10-05"
+    assert known[1] == {"all": {"": {"spent": 0.5, "unpushed": 0.0}}}
 
 
 async def test_a_folder_that_cannot_be_written(

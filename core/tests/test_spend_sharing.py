@@ -164,6 +164,25 @@ async def test_what_was_not_told_is_told_by_the_next_process(at_once: None, tmp_
     assert totals == [pytest.approx(1)], "once, not twice"
 
 
+async def test_what_was_told_is_not_told_again(at_once: None, tmp_path: Path) -> None:
+    """A restart tells the store nothing twice; players without a ceiling are nobody's business."""
+    store = SharedStore()
+    governor = governor_of(store, tmp_path)
+    await governor.start()
+    assert ask(governor)
+    await until(lambda: not waiting(governor))
+    await governor.close()
+    assert not [key for key in store._values if ":player:" in key]
+    again = governor_of(store, tmp_path, usd_per_player_day=2)
+    await again.start()
+    await until(lambda: not waiting(again))
+    await again.close()
+    assert store._values
+    for key in list(store._values):
+        assert await MemoryStore.add(store, key, 0, 60) == pytest.approx(1)
+    assert [key for key in store._values if ":player:" in key]
+
+
 async def test_a_store_that_forgets_is_told_again(at_once: None) -> None:
     """A restart of the store does not reset the day's ceiling."""
     store = SharedStore()
