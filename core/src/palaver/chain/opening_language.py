@@ -98,7 +98,8 @@ _OTHERS = {
     for lang in _WORDS
 }
 _WORD = re.compile(r"[^\W\d_]+")
-_WHOLE_WORD = re.compile(r"[^\W\d_]+(?![^\W\d_]|$)")
+# From its beginning only: a very long word would be tried from each of its letters.
+_WHOLE_WORD = re.compile(r"(?<![^\W\d_])[^\W\d_]+(?![^\W\d_]|$)")
 _LEAST_WORDS = 5
 """Words of another language before it is called one; a single sentence of fewer tells nothing."""
 
