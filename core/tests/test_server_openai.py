@@ -414,8 +414,9 @@ async def test_the_dialogue_cache_answers(
     ) as palaver:
         ask = connect(palaver).chat.completions.create
         cached = []
-        for _ in range(4):
-            answer = await ask(model=model, messages=HELLO)
+        for number in range(4):
+            # A persona remembers whom it talked with, and says nothing of that to others.
+            answer = await ask(model=model, messages=HELLO, user=f"user{number}")
             assert answer.model_extra is not None
             cached.append(answer.model_extra["palaver"]["cached"])
         assert cached == [False, False, True, True]

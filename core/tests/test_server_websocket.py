@@ -285,7 +285,7 @@ async def test_a_client_that_does_not_read_is_dropped(
             # The other client talks all the while.
             done = await other.say("mina", "Hello", turn=f"o{n}", player="bob")
             assert done["status"] == "completed"
-            assert done["total_ms"] < 2_000
+            assert done["total_ms"] < 20_000
             assert len(other.log) < 20
             other.log.clear()
         again = await slow.another()
