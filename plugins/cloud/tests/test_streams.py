@@ -189,6 +189,17 @@ def test_no_bytes_raise(provider: str, data: bytes) -> None:
         read(READERS[provider](), form)
 
 
+def test_anthropic_counts_nothing_before_the_words() -> None:
+    """The one token that the first event tells of is no count; what was read is."""
+    reader = AnthropicReader()
+    usage = {"input_tokens": 500, "output_tokens": 1}
+    reader.feed(events({"type": "message_start", "message": {"model": "c", "usage": usage}}))
+    assert reader.usage is not None
+    assert (reader.usage.prompt, reader.usage.completion) == (500, None)
+    reader.feed(events({"type": "message_delta", "usage": {"output_tokens": 90}}))
+    assert (reader.usage.prompt, reader.usage.completion) == (500, 90)
+
+
 # --- OpenAI and those that are compatible --------------------------------------------------------
 
 

@@ -100,7 +100,11 @@ class AnthropicReader(Reader):
         elif kind == "message_start":
             if parsed.message is not None:
                 self.model = parsed.message.model
-                self._count(parsed.message.usage)
+                usage = parsed.message.usage
+                if usage is not None:
+                    # Nothing was written yet; a reply that is cut would count as one token.
+                    usage.output_tokens = None
+                self._count(usage)
         elif kind == "message_stop":
             self.done = self.over = True
         elif kind == "error":
