@@ -271,6 +271,15 @@ def test_openai_counts_of_a_cache_by_another_name() -> None:
     assert (reader.usage.cached, reader.usage.thought) == (8, 4)
 
 
+def test_a_refusal_without_end_is_bounded() -> None:
+    """A server that never ends its refusal cannot fill the memory."""
+    reader = OpenAIReader()
+    for _ in range(1_000):
+        reader.feed(events(chunk({"refusal": "No, and no. " * 100})))
+    assert reader.why.startswith("No, and no.")
+    assert len(reader.why) < 1_000
+
+
 # --- Anthropic -----------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from palaver.chain.http_errors import MAX_CHARS
 from palaver_cloud.sse import FinishReason, Reader, Usage
 from palaver_cloud.trouble import from_json
 
@@ -97,7 +98,8 @@ class OpenAIReader(Reader):
             return ""
         if delta.refusal:
             # A refusal in words of its own comes with structured output; it is not the reply.
-            self.why += delta.refusal
+            # More of it than can be shown is not kept: nothing else bounds it.
+            self.why += delta.refusal[: max(0, MAX_CHARS + 1 - len(self.why))]
         content = delta.content
         if content is None or isinstance(content, str):
             return content or ""
