@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
+
+from palaver_moderation.config import RemoteSettings
+from palaver_moderation.remote import Remote
 
 LAST_WORDS = "The night is over."
 DOWN = "http://127.0.0.1:9/v1"  # nobody listens on discard
@@ -137,3 +141,20 @@ async def test_a_missing_key_is_told(moderated, service, caplog) -> None:
     caplog.set_level(logging.WARNING)
     async with moderated(remote(service.url, 'api_key_env = "NO_SUCH_KEY"')):
         assert "NO_SUCH_KEY is not set" in caplog.text
+
+
+async def test_an_answer_from_before_says_nothing_of_now(service) -> None:
+    """A service that is left alone is asked when its rest is over, not when an old answer comes."""
+    service.held.clear()
+    one = Remote(RemoteSettings(url=service.url, failures=2, rest_s=900), limit_s=30)
+    old = asyncio.create_task(one.categories("Asked while all was well."))
+    async with asyncio.timeout(30):
+        while not service.asked:
+            await asyncio.sleep(0.001)
+    for _ in range(2):
+        one.breaker.failed("it is down")
+    assert not one.answers
+    service.held.set()
+    assert await old == frozenset()
+    assert not one.answers
+    await one.close()

@@ -107,7 +107,7 @@ class Remote:
             return known
         if self._waiting >= MAX_WAITING or not self.breaker.allows():
             return None
-        self.breaker.enter()
+        probe = self.breaker.enter()
         self.asked += 1
         self._waiting += 1
         try:
@@ -117,14 +117,14 @@ class Remote:
             if isinstance(err, BackendUnauthorized):
                 self.breaker.unauthorized(f"{err}; set api_key_env of [plugins.moderation.remote]")
             else:
-                self.breaker.failed(str(err))
+                self.breaker.failed(str(err), probe=probe)
             return None
         except BaseException:
-            self.breaker.left()
+            self.breaker.left(probe=probe)
             raise
         finally:
             self._waiting -= 1
-        self.breaker.succeeded()
+        self.breaker.succeeded(probe=probe)
         self._keep(text, found)
         return found
 
