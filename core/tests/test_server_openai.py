@@ -426,6 +426,40 @@ async def test_the_dialogue_cache_answers(
             assert len(backend.calls) == 3
 
 
+@pytest.mark.parametrize("model", ["persona/vampire", "tier/elite"])
+async def test_no_cached_reply_is_longer_than_was_asked_for(
+    model: str, palaver_world: Path, connect: Callable[..., AsyncOpenAI]
+) -> None:
+    """Who asks for less gets none of the others' replies; a limit beyond the tier's is none."""
+    backend = ScriptedBackend("local", *(f"Good evening, {n}." for n in ("one", "two")))
+    overrides = {"tiers.elite.cache": {"variants": 1}, "tiers.elite.max_tokens": 50}
+    async with running_server(palaver_world, backend=backend, overrides=overrides) as palaver:
+        ask = connect(palaver).chat.completions.create
+        await ask(model=model, messages=HELLO, user="u1", max_tokens=60)
+        short = await ask(model=model, messages=HELLO, user="u2", max_tokens=1)
+        assert short.model_extra is not None
+        assert not short.model_extra["palaver"]["cached"]
+        assert len(backend.calls) == 2
+        if model.startswith("persona/"):
+            long = await ask(model=model, messages=HELLO, user="u3", max_tokens=60)
+            assert long.model_extra is not None
+            assert long.model_extra["palaver"]["cached"]
+
+
+async def test_clients_without_a_name_are_not_one_person(
+    palaver_world: Path, connect: Callable[..., AsyncOpenAI]
+) -> None:
+    """What one heard last is not withheld from the next."""
+    backend = ScriptedBackend("local", *(f"Good evening, {n}." for n in ("one", "two", "three")))
+    async with running_server(
+        palaver_world, backend=backend, overrides={"tiers.elite.cache": {"variants": 1}}
+    ) as palaver:
+        ask = connect(palaver).chat.completions.create
+        for _ in range(4):
+            await ask(model="tier/elite", messages=HELLO)
+        assert len(backend.calls) == 1
+
+
 TOKENS = """
 [[server.tokens]]
 role = "engine"

@@ -86,7 +86,7 @@ class Heard:
 
         Where nothing is known, as after a restart, memory tells.
         """
-        known = self._pairs.get(_pair(turn))
+        known = None if _strangers(turn) else self._pairs.get(_pair(turn))
         if known is not None:
             return known
         said = [past.reply for past in turn.history if past.npc == turn.npc.id]
@@ -94,12 +94,19 @@ class Heard:
 
     def add(self, turn: Turn, heard: str) -> None:
         """Note the id of what was just said."""
+        if _strangers(turn):
+            return
         pair = _pair(turn)
         before = [one for one in self.before(turn) if one != heard]
         self._pairs[pair] = (*before[1 - HEARD :], heard)
         self._pairs.move_to_end(pair)
         if len(self._pairs) > MAX_PAIRS:
             self._pairs.popitem(last=False)
+
+
+def _strangers(turn: Turn) -> bool:
+    """Return whether anybody may be speaking: programs that bring their own prompt need no name."""
+    return turn.given_prompt is not None and turn.counterpart_key is None
 
 
 def _pair(turn: Turn) -> tuple[str, str, str]:

@@ -85,10 +85,12 @@ def situation_of(turn: Turn, rule: CacheRule, models: str = "") -> Situation | s
                 parts.append({"before": _reply_before(turn)})
     facts = (name for name in rule.facts if name != "utterance")
     parts.extend({name: list(_values(name, turn, rule.band))} for name in facts)
-    persona = turn.persona
+    persona, most = turn.persona, turn.tier.max_tokens
+    # Who wants less gets no reply that others may have.
+    most = min(most, persona.front.sampling.max_tokens or most)
     version = f"{persona.version}\0{persona.front.adapter}"
     text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
-    fixed = (turn.world.name, persona.id, version, turn.tier_name, models)
+    fixed = (turn.world.name, persona.id, version, turn.tier_name, models, str(most))
     whole = "\0".join((*fixed, text))
     digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
     holds = "\n".join(_texts(parts)).casefold()
