@@ -44,6 +44,7 @@ class FakeService:
         status: What it answers with.
         answer: The whole answer instead, or None.
         held: Set while it answers at once.
+        came: Set when it was asked.
         url: Its address.
     """
 
@@ -54,6 +55,7 @@ class FakeService:
     status: int = 200
     answer: str | None = None
     held: asyncio.Event = field(default_factory=asyncio.Event)
+    came: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
 
     @property
@@ -65,6 +67,7 @@ class FakeService:
         """Answer one request."""
         body = await request.json()
         self.asked.append(body)
+        self.came.set()
         self.headers.append(dict(request.headers))
         await self.held.wait()
         if self.answer is not None:

@@ -149,8 +149,7 @@ async def test_an_answer_from_before_says_nothing_of_now(service) -> None:
     one = Remote(RemoteSettings(url=service.url, failures=2, rest_s=900), limit_s=30)
     old = asyncio.create_task(one.categories("Asked while all was well."))
     async with asyncio.timeout(30):
-        while not service.asked:
-            await asyncio.sleep(0.001)
+        await service.came.wait()
     for _ in range(2):
         one.breaker.failed("it is down")
     assert not one.answers

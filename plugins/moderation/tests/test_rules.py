@@ -253,3 +253,44 @@ def test_no_text_makes_it_slow(text: str) -> None:
     rules().find(text)
     # The processor's own time, and far more than it takes: a text that explodes takes minutes.
     assert time.process_time() - begun < 1.0
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["!i", "1 ", "1.", "l1|", "a@", "½", "kill ", "ignore all ", "child 12 ", "sex ", "https://"],
+)
+def test_time_grows_with_the_text_and_no_faster(part: str) -> None:
+    """Sixteen times the text takes some sixteen times as long; what is squared would be 256."""
+
+    def seconds(length: int) -> float:
+        # Both ends need a closer look, whatever the middle is.
+        text = f"die, blorp! nude {(part * length)[:length]} nude, blorp"
+        best = 60.0
+        for _ in range(3):
+            begun = time.process_time()
+            rules().find(text)
+            best = min(best, time.process_time() - begun)
+        return best
+
+    rules().find("warm")
+    assert seconds(64_000) < 64 * max(seconds(4_000), 0.0002)
+
+
+def test_a_long_disguise_hides_no_word() -> None:
+    """However often letters are repeated, the whole of the word is found."""
+    for spelt in (f"bl{'o0' * 500}rp", f"blorp{'p' * 900}", " ".join(f"bl{'o' * 900}rp")):
+        assert found(f"You are a {spelt}, you are.") == [("rude", spelt)]
+
+
+def test_no_word_hides_one_of_another_category() -> None:
+    """A phrase of one category may end with a word of another: both are found."""
+    settings = ModerationSettings(
+        lists=False, words={"injection": ["you blorp", "snark"], "rude": ["blorp", "snark"]}
+    )
+    hits = RuleBook(settings, load_words(settings, None)).of("en").find("you blorp, snark")
+    assert [(hit.category, hit.text) for hit in hits] == [
+        ("injection", "you blorp"),
+        ("rude", "blorp"),
+        ("injection", "snark"),
+        ("rude", "snark"),
+    ]

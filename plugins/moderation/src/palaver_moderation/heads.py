@@ -8,11 +8,12 @@ and nothing that the closer look would find is missed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import groupby
 
 from palaver_moderation.fold import strip
 
-__all__ = ["Heads", "tokens_of"]
+__all__ = ["Heads", "longest_run", "squeezed", "tokens_of"]
 
 LENGTH = 5
 """First letters that are kept."""
@@ -27,6 +28,9 @@ _TABLE = {
     **dict.fromkeys((*range(0x2000, 0x2070), *range(0x3000, 0x3040), *range(0xFF00, 0xFF10)), " "),
     **{ord(char): same for char, same in _SAME.items()},
 }
+_ALIKE = {**{ord(char): same for char, same in _SAME.items()}, ord("!"): "i"}
+_RUN = re.compile(r"([^\W_])\1{7,}")
+"""What is alike, often enough that a word would have to be looked for in many ways."""
 _IN_WORD = re.compile(r"![^\W_]")
 
 
@@ -40,6 +44,44 @@ def tokens_of(folded: str) -> list[str]:
 
 def _as_i(match: re.Match[str]) -> str:
     return "i" + match[0][1]
+
+
+def longest_run(words: Iterable[str]) -> int:
+    """Return how many letters that are alike stand next to each other in any of the words."""
+    return max(
+        (sum(1 for _ in same) for word in words for _, same in groupby(word.translate(_ALIKE))),
+        default=0,
+    )
+
+
+def squeezed(text: str, kept: int) -> tuple[str, Sequence[int]]:
+    """Leave away the middle of long runs of letters that are alike, as in `noooooo` and `!i!i!i`.
+
+    A search tries each way to cut such a run into the letters of a word, so its time would grow
+    with the square of the run, or faster.
+
+    Args:
+        text: A folded and stripped text.
+        kept: How many letters are kept at both ends of a run; `longest_run` of what is looked
+            for, or more.
+
+    Returns:
+        What is left, and the place of each of its characters in the text.
+    """
+    parts: list[str] = []
+    places: list[int] = []
+    at = 0
+    for run in _RUN.finditer(text.translate(_ALIKE)):
+        begin, end = run.start() + kept, run.end() - kept
+        if begin < end:
+            parts.append(text[at:begin])
+            places.extend(range(at, begin))
+            at = end
+    if not parts:
+        return text, range(len(text))
+    parts.append(text[at:])
+    places.extend(range(at, len(text)))
+    return "".join(parts), places
 
 
 class Heads:

@@ -36,7 +36,8 @@ def checker(rules: Rules, objects: Objects) -> Checker:
         nonlocal seen
         begin = max(0, seen - OVERLAP)
         # Not in the middle of a word, or the rest of one is taken for another.
-        while begin and text[begin - 1].isalnum():
+        least = max(0, begin - OVERLAP)
+        while begin > least and text[begin - 1].isalnum():
             begin -= 1
         part = text[begin:]
         found = rules.find(part)

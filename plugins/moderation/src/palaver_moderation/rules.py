@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TypeAlias
 
 from palaver_moderation.config import ModerationSettings
 from palaver_moderation.fold import fold, strip, traced
-from palaver_moderation.heads import LENGTH, Heads, tokens_of
+from palaver_moderation.heads import LENGTH, Heads, longest_run, squeezed, tokens_of
 from palaver_moderation.lists import Words
 from palaver_moderation.patterns import (
     INJECTION,
@@ -31,6 +32,8 @@ _SPACED = re.compile(
 LEAST_HIDDEN = 4
 """Shortest word that is looked for among letters that stand alone; a shorter one has to be all."""
 
+LEAST_KEPT = 4
+"""Letters that are kept at both ends of a long run of the same."""
 
 _Found: TypeAlias = tuple[bool, str, int, int, str]
 """Whether it is in the stripped text, else in the folded one; category, begin, end, how."""
@@ -55,6 +58,31 @@ class Hit:
     how: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of one category.
+
+    Attributes:
+        category: The category.
+        whole: Finds them as words of their own.
+        hidden: Finds them among letters that stand alone, or None where all are too short.
+    """
+
+    category: str
+    whole: re.Pattern[str]
+    hidden: re.Pattern[str] | None
+
+    @classmethod
+    def of(cls, category: str, words: set[str]) -> _Words:
+        """Compile words, folded and stripped."""
+        long = {word for word in words if " " not in word and len(word) >= LEAST_HIDDEN}
+        return cls(
+            category,
+            re.compile(f"{START}(?:{words_pattern(words)}){END}"),
+            re.compile(words_pattern(long)) if long else None,
+        )
+
+
 class Rules:
     """Everything that is looked for in one language.
 
@@ -72,15 +100,11 @@ class Rules:
                     by_category[one.category].add(strip(word))
         # Patterns may be written with accents, words are always looked for without.
         self._excepted = words.excepted | {strip(word) for word in words.excepted}
-        self._categories = list(by_category)
-        self._words = _compiled(list(by_category.values()), START, END)
-        self._hidden = _compiled(
-            [
-                {word for word in found if " " not in word and len(word) >= LEAST_HIDDEN}
-                for found in by_category.values()
-            ]
-        )
-        self._heads = Heads(word for found in by_category.values() for word in found)
+        # Each by itself: no word of one category may hide one of another that begins within it.
+        self._words = [_Words.of(name, found) for name, found in by_category.items() if found]
+        every = [word for found in by_category.values() for word in found]
+        self._heads = Heads(every)
+        self._kept = max(LEAST_KEPT, longest_run(every))
         self._patterns: list[tuple[str, re.Pattern[str], Heads | None]] = [
             (category, re.compile(pattern), None)
             for category, patterns in settings.patterns.items()
@@ -119,10 +143,13 @@ class Rules:
         """
         tokens = tokens_of(plain)
         firsts = {token[:LENGTH] for token in tokens}
-        if self._words is not None and self._heads.may_hold(firsts):
-            for match in self._words.finditer(plain):
-                if self._is_meant(match[0]):
-                    yield True, self._category(match), *match.span(), "word"
+        if self._heads.may_hold(firsts):
+            short, places = squeezed(plain, self._kept)
+            for words in self._words:
+                for match in words.whole.finditer(short):
+                    if self._is_meant(match[0]):
+                        start, end = places[match.start()], places[match.end() - 1] + 1
+                        yield True, words.category, start, end, "word"
         if _stand_alone(tokens):
             for spaced in _SPACED.finditer(plain):
                 yield from self._in_letters(plain, *spaced.span())
@@ -141,18 +168,16 @@ class Rules:
     def _in_letters(self, plain: str, start: int, end: int) -> Iterator[_Found]:
         """Find words that are written letter by letter."""
         places = [at for at in range(start, end) if plain[at].isalnum() or plain[at] in "@$"]
-        joined = "".join(plain[at] for at in places)
-        match = self._words.fullmatch(joined) if self._words is not None else None
-        matches = [match] if match is not None else []
-        if not matches and self._hidden is not None:
-            matches = list(self._hidden.finditer(joined))
-        for match in matches:
-            if self._is_meant(match[0]):
-                first, last = places[match.start()], places[match.end() - 1]
-                yield True, self._category(match), first, last + 1, "spaced"
-
-    def _category(self, match: re.Match[str]) -> str:
-        return self._categories[int((match.lastgroup or "c0")[1:])]
+        joined, kept = squeezed("".join(plain[at] for at in places), self._kept)
+        for words in self._words:
+            match = words.whole.fullmatch(joined)
+            matches = [match] if match is not None else []
+            if not matches and words.hidden is not None:
+                matches = list(words.hidden.finditer(joined))
+            for match in matches:
+                if self._is_meant(match[0]):
+                    first, last = places[kept[match.start()]], places[kept[match.end() - 1]]
+                    yield True, words.category, first, last + 1, "spaced"
 
     def _is_meant(self, found: str) -> bool:
         """Return whether what looks like a word is one: `455` is a number."""
@@ -194,27 +219,22 @@ def _stand_alone(tokens: Sequence[str]) -> bool:
     return alone.count(True) > 2 and any(map(and_, alone, alone[1:]))
 
 
-def _compiled(groups: Sequence[set[str]], start: str = "", end: str = "") -> re.Pattern[str] | None:
-    parts = [f"(?P<c{index}>{words_pattern(words)})" for index, words in enumerate(groups) if words]
-    return re.compile(f"{start}(?:{'|'.join(parts)}){end}") if parts else None
-
-
 def _hit(text: str, places: Sequence[int], found: _Found) -> Hit:
     """Return what was found, with its place in the text as it was written."""
     _, category, start, end, how = found
     begin, close = places[start], places[end]
     if close == places[end - 1]:  # the rest of a letter that became two
-        close = next(place for place in places[end:] if place > close)
+        close = places[bisect_right(places, close, end)]
     return Hit(category, begin, close, text[begin:close], how)
 
 
 def _merged(hits: Iterable[Hit]) -> Sequence[Hit]:
     """Return hits in order, each place and category once."""
     found: list[Hit] = []
+    ends: dict[str, int] = {}
     for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end)):
-        if not any(
-            one.category == hit.category and one.start <= hit.start and hit.end <= one.end
-            for one in found
-        ):
+        # All before it begin no later; one of them holds it if it ends no sooner.
+        if hit.end > ends.get(hit.category, -1):
+            ends[hit.category] = hit.end
             found.append(hit)
     return found
