@@ -185,6 +185,10 @@ async def test_labels_are_bounded(palaver_world: Path) -> None:
     """A plugin that invents tiers, backends and reasons makes no series of them."""
 
     class Inventor:
+        @hookimpl
+        def palaver_build_context(self, turn: Any) -> None:
+            turn.tier_name = f"tier-{turn.id}"
+
         @hookimpl(tryfirst=True)
         def palaver_turn_finished(self, turn: Any, result: Any) -> None:
             turn.tier_name = f"tier-{turn.id}"
@@ -193,7 +197,8 @@ async def test_labels_are_bounded(palaver_world: Path) -> None:
                 link.backend, link.reason = f"link-{turn.id}", f"reason {turn.id}"
 
     plugins = {"inventor": Inventor()}
-    async with serving(palaver_world, plugins=plugins) as palaver:
+    cached = {"tiers.elite.cache": {"variants": 1}}
+    async with serving(palaver_world, plugins=plugins, overrides=cached) as palaver:
         await ask(palaver)
         before = len(await numbers(palaver))
         await ask(palaver, 30)

@@ -78,6 +78,7 @@ class DialogueCache:
         self.counts: dict[str, CacheCounts] = {
             name: CacheCounts() for name, tier in settings.tiers.items() if tier.cache is not None
         }
+        self._tiers = frozenset(settings.tiers)
         self._entries = entries
         self._clock = clock
         self._near = Near(settings.limits.cache_bytes)
@@ -224,7 +225,9 @@ class DialogueCache:
                 self._said.popitem(last=False)
 
     def _counts(self, turn: Turn) -> CacheCounts:
-        return self.counts.setdefault(turn.tier_name, CacheCounts())
+        # A plugin may invent a name for each turn.
+        name = turn.tier_name if turn.tier_name in self._tiers else "other"
+        return self.counts.setdefault(name, CacheCounts())
 
     def _choose(self, shelf: Shelf, turn: Turn) -> Variant | None:
         return shelf.choose(self._heard.before(turn), turn.actions, self._dice)
@@ -241,7 +244,8 @@ class DialogueCache:
                     model = getattr(entry.backend.settings, "model", None)
                     parts.append((name, entry.type.name, model))
             known = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
-            self._models[turn.tier_name] = known
+            if turn.tier_name in self._tiers:
+                self._models[turn.tier_name] = known
         return known
 
     def _empty_if_changed(self, situation: Situation) -> None:

@@ -150,6 +150,9 @@ class Pipeline:
             turn.variables = build_variables(turn, game)
         usual = turn.tier_name
         await receive(turn, self._received, self._hook_s)
+        if turn.tier_name not in self._settings.tiers:
+            turn.note(f"a plugin chose the tier {turn.tier_name!r}, which does not exist")
+            turn.tier_name = usual
         self._set_limits(turn, begun)
         if turn.refused is not None:
             turn.variables = build_variables(turn, game)
@@ -193,11 +196,8 @@ class Pipeline:
             log.exception("the dialogue cache has a bug; the reply of %s is not kept", turn.id)
 
     def _set_limits(self, turn: Turn, begun: float) -> None:
-        tier = self._settings.tiers.get(turn.tier_name)
-        if tier is None:
-            turn.note(f"a plugin chose the tier {turn.tier_name!r}, which does not exist")
-        else:
-            turn.tier = tier
+        # Somebody who runs turns of their own may have a tier that the settings do not know.
+        turn.tier = self._settings.tiers.get(turn.tier_name, turn.tier)
         first_text_ms = turn.tier.first_text_ms
         if turn.first_text_ms is not None:
             first_text_ms = min(first_text_ms, turn.first_text_ms)
