@@ -67,21 +67,26 @@ def test_what_passes_at_once_is_not_held_back() -> None:
     assert deltas(told) == [(10, "Good"), (20, " evening.")]
 
 
-def test_an_opening_is_held_for_a_tenth_of_a_second() -> None:
+def test_an_opening_is_held_for_half_a_second() -> None:
     """From its first character on; whoever cannot tell by then has to do without."""
-    script: list[Step] = [wait(50), "Good", wait(60), " evening", wait(60), ", flame."]
+    script: list[Step] = [wait(50), "Good", wait(300), " evening", wait(300), ", flame."]
     told = spoken(script, always(WAIT))
-    assert deltas(told) == [
-        (50 + round(HOLD_S * 1000), "Good"),
-        (150, " evening"),
-        (170, ", flame."),
-    ]
+    held_until = 50 + round(HOLD_S * 1000)
+    assert deltas(told) == [(held_until, "Good"), (held_until, " evening"), (650, ", flame.")]
+
+
+def test_what_is_held_is_better_than_a_line_that_answers_nothing() -> None:
+    """When the first words are due, an opening nobody has objected to is shown."""
+    script: list[Step] = [wait(50), "Good", wait(5_000), " evening."]
+    told = spoken(script, always(WAIT), first_text_ms=300)
+    assert deltas(told) == [(270, "Good"), (5_050, " evening.")]
+    assert told.trail == [("local", "served")]
 
 
 def test_white_space_does_not_start_the_clock() -> None:
     """A line break that a model begins with is nothing that could be shown."""
     told = spoken(["\n", wait(500), "Good", wait(500), " evening."], always(WAIT))
-    assert deltas(told)[0] == (600, "Good")
+    assert deltas(told)[0] == (500 + round(HOLD_S * 1000), "Good")
 
 
 @pytest.mark.parametrize("size", [1, 7, 40, HOLD_CHARS, HOLD_CHARS + 30])
@@ -351,9 +356,9 @@ def test_a_filter_that_waits_comes_before_the_gate() -> None:
 
 
 def test_the_gate_holds_what_a_slow_filter_lets_out() -> None:
-    """The tenth of a second counts from when the filter is done."""
+    """The half second counts from when the filter is done."""
     told = spoken(["One is. ", wait(1_000), "Two."], always(WAIT), filters=[Slow])
-    assert told.first_ms == 140
+    assert told.first_ms == 40 + round(HOLD_S * 1000)
 
 
 def test_a_filter_that_takes_everything_hands_over() -> None:

@@ -437,7 +437,7 @@ def test_what_may_not_be_spent_is_skipped() -> None:
 
 
 def test_everybody_who_was_asked_is_paid_once() -> None:
-    """Who lost, who failed and who spoke; authored lines cost nothing."""
+    """Who lost and was called back, who failed and who spoke; authored lines cost nothing."""
     purse = Purse()
     told = race(
         scripts(
@@ -450,11 +450,26 @@ def test_everybody_who_was_asked_is_paid_once() -> None:
         governor=purse,
     )
     assert told.trail[0] == ("down", "failed")
-    assert sorted(name for name, _ in purse.closed) == ["down", "fast", "local"]
+    assert sorted(name for name, _ in purse.closed) == ["down", "fast", "local", "local"]
     assert purse.open == {}
     costs = {one.backend: one.cost_usd for one in told.turn.result.trail}
     assert costs == {"down": 0.5, "local": 0.5, "fast": 0.5, "static": 0.0}
-    assert told.turn.result.usage.cost_usd == 1.5
+    assert told.turn.result.usage.cost_usd == 2.0
+
+
+def test_who_lost_to_one_that_dies_is_called_back() -> None:
+    """It was well, only slower: it ends the line rather than an authored one."""
+    told = race(
+        scripts(
+            local=([wait(150), "Local."], [wait(10), "Local ends it."]),
+            fast=[wait(10), "Fast and ", wait(300), StreamBroken("fast", "cut")],
+            static=authored,
+        ),
+        first_token_ms=100,
+        hedges=1.0,
+    )
+    assert told.trail == [("local", "lost"), ("fast", "died"), ("local", "served")]
+    assert told.text == "Fast and… Local ends it."
 
 
 # --- cancelling, and the trail -------------------------------------------------------------------

@@ -282,7 +282,7 @@ def test_a_server_that_is_back_is_used_within_five_seconds() -> None:
         chain = make_chain(local, ScriptedBackend("static", "Hm."))
         await ask_until(chain, "I am back.", every_s=0.1)
         assert back_at <= loop.time() <= back_at + 5
-        assert len(local.calls) < 40, "it was not asked all the time"
+        assert len(local.calls) < 60, "it was not asked all the time"
 
     run(main())
 

@@ -12,7 +12,7 @@ from click.testing import Result
 
 from palaver.cli.init import SEED
 from palaver.config.load import load_settings
-from palaver.world.lines import INTENTS
+from palaver.world.lines import INTENTS, PURPOSES
 from palaver.world.trust import TrustStore
 
 Cli = Callable[..., Result]
@@ -68,7 +68,7 @@ def test_an_unknown_example(cli: Cli) -> None:
     """--from an example that is not installed says what to install."""
     result = cli("init", "inn", "--from", "body-broker")
     assert result.exit_code == 1
-    assert "palaver-prompts" in result.stderr
+    assert "`./prompts`" in result.stderr
 
 
 def test_the_commented_settings_load(tmp_path: Path) -> None:
@@ -79,8 +79,10 @@ def test_the_commented_settings_load(tmp_path: Path) -> None:
         "\n".join(line.removeprefix("#") if line[1:2] != " " else line for line in lines)
     )
     settings = load_settings(toml)
-    assert settings.backends["local"]["type"] == "vllm"
-    assert settings.tiers["elite"].chain == ["local", "static"]
+    assert settings.backends["local"]["type"] == "ollama"
+    assert settings.backends["fast"]["type"] == settings.backends["premium"]["type"] == "cloud"
+    assert settings.spend.mode == "off"
+    assert settings.tiers["elite"].chain == ["local", "fast", "premium", "static"]
 
 
 def test_the_lines_cover_every_intent() -> None:
@@ -92,3 +94,5 @@ def test_the_lines_cover_every_intent() -> None:
         fitting = [line for line in lines if line["intent"] == intent]
         assert len(fitting) >= 3
         assert any(not line["mood"] and not line["when"] for line in fitting)
+    for purpose in PURPOSES:
+        assert sum(line["intent"] == purpose for line in lines) >= 2

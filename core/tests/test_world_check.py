@@ -228,3 +228,14 @@ def test_a_type_that_cannot_say_it_hides_nothing(check: Check) -> None:
     )
     assert any("'model' failed to look" in one.message and "oops" in one.message for one in found)
     assert any(one.severity == "error" for one in found)
+
+
+def test_a_tier_with_fillers_wants_filler_lines(check: Check) -> None:
+    """A tier with `filler_ms` and a persona without lines for it is a warning, and with some none."""
+    toml = "[tiers.elite]\nfiller_ms = 900\n"
+    told = [problem for problem in check(toml=toml) if "filler" in problem.message]
+    assert [(one.severity, one.file.name) for one in told] == [("warning", "vale.csv")]
+    assert "900 ms" in told[0].message
+    lines = LINES + "wait,Hm.,filler,,,\n"
+    found = check(toml=toml, **{"lines/vale.csv": lines})
+    assert not [problem for problem in found if "filler" in problem.message]

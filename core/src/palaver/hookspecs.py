@@ -265,7 +265,7 @@ def palaver_check(turn: Turn) -> Checker | None:
 
     Called once for each backend that speaks, after the core's own checks (empty, a refusal, the
     prompt leaking, wrong language, a line this player just heard). The opening of a reply is held
-    back, for at most 80 characters or 100 ms, until every checker has said `OK` or `GO`. An
+    back, for at most 80 characters or 500 ms, until every checker has said `OK` or `GO`. An
     objection hands over to the next backend; one that comes after text was shown ends the line
     at its sentence. Authored lines are not checked. Synchronous and quick: no I/O. One that
     raises is taken out.

@@ -85,7 +85,6 @@ class Attempt:
         cut: Why it was cut, in words, or None.
         error: Why it failed, or None.
         finish: How the reply ended, as far as the server said.
-        chars: Characters that came.
         heard: Whether its opening has passed, and what it says is shown.
         alone: Whether nothing had been shown before it was heard.
     """
@@ -105,7 +104,7 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
         self._limits, self._host = limits, host
         self._reply = host.reply
-        self._last_at = self.asked_at = self._loop.time()
+        self.asked_at = self._loop.time()
         self.entry, self.server, self.flight, self.own = entry, flight.server, flight, own
         self.reservation, self.request = reservation, request
         self._near_pieces = NEAR_END * max_tokens
@@ -118,7 +117,6 @@ class Attempt:
         self.cut: str | None = None
         self.error: Exception | None = None
         self.finish: Finish | None = None
-        self.chars = 0
         self.heard = self.alone = False
         self._closing: asyncio.Task[None] | None = None
         checkers = () if entry.type.instant else host.checkers()
@@ -137,12 +135,10 @@ class Attempt:
 
     def on_text(self, text: str) -> None:
         """Take a piece of text from the server."""
-        self._last_at = self._loop.time()
         if self.first is None:
             self.first = perf_counter()
             self._timer.cancel()
             self._watch()
-        self.chars += len(text)
         filters = self.filters
         try:
             filters.feed(text)
@@ -248,7 +244,7 @@ class Attempt:
             self.own, self.reservation = False, None
 
     def _look_for_its_end(self) -> None:
-        if self.chars >= self._near_chars or len(self.flight.pieces) >= self._near_pieces:
+        if self.flight.chars >= self._near_chars or len(self.flight.pieces) >= self._near_pieces:
             self._near_pieces = self._near_chars = math.inf
             if not self.entry.type.instant:
                 self._reply.hold_sentences()
@@ -270,7 +266,7 @@ class Attempt:
                 self._host.news()
             due = limits.ends_at if self.late else limits.first_at
         else:
-            due = self._last_at + limits.stall_s
+            due = self.flight.last_at + limits.stall_s
             if now >= due:
                 reason = f"silent for {limits.stall_s * 1000:.0f} ms"
                 self.flight.too_slow(reason)

@@ -80,7 +80,7 @@ class BackendSettings(BaseModel):
         description="For how long, in milliseconds; it doubles each time the server fails again.",
     )
     breaker_max_ms: int = Field(
-        default=4_000, ge=1, description="Longest such time, in milliseconds."
+        default=3_000, ge=1, description="Longest such time, in milliseconds."
     )
     usd_per_m_prompt: float | None = Field(
         default=None,

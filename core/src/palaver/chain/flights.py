@@ -64,13 +64,14 @@ class Flight:
     Attributes:
         task: Its task.
         pieces: What came so far.
+        chars: How many characters that is.
+        last_at: `loop.time()` of the last piece.
         sent: Whether the server was really asked.
         error: Why it failed, or None.
         finish: How the reply ended, as far as the server said.
     """
 
     __slots__ = (
-        "_chars",
         "_key",
         "_listeners",
         "_probe",
@@ -78,8 +79,10 @@ class Flight:
         "_served",
         "_told",
         "_urgency",
+        "chars",
         "error",
         "finish",
+        "last_at",
         "over",
         "pieces",
         "sent",
@@ -90,7 +93,8 @@ class Flight:
     def __init__(self, server: Server, request: GenerateRequest, urgency: Urgency) -> None:
         self.server, self._request, self._urgency = server, request, urgency
         self._listeners: list[Listener] = []
-        self._chars = 0
+        self.chars = 0
+        self.last_at = 0.0
         self._told = False
         self.pieces: list[str] = []
         self.sent = False
@@ -207,19 +211,19 @@ class Flight:
         self._end(error)
 
     async def _read(self) -> None:
-        pieces, heard = self.pieces, self.server.heard
+        pieces, server, time = self.pieces, self.server, asyncio.get_running_loop().time
         async with aclosing(self.server.replica.generate(self._request)) as stream:
             async for piece in stream:
                 if type(piece) is Finish:
                     self.finish = piece
                 elif piece:
                     # Each one: who waits behind a long reply waits for no silent server.
-                    heard()
-                    pieces.append(piece)  # type: ignore[arg-type]  # text, or the backend breaks its contract
+                    self.last_at = server.alive_at = time()
+                    self.chars += len(piece)  # type: ignore[arg-type]  # text, or the backend breaks its contract
+                    pieces.append(piece)  # type: ignore[arg-type]  # as above
                     for listener in self._listeners:
                         listener.on_text(piece)  # type: ignore[arg-type]  # as above
-                    self._chars += len(piece)  # type: ignore[arg-type]  # as above
-                    if self._chars > MAX_CHARS:
+                    if self.chars > MAX_CHARS:
                         raise BackendResponseError(
                             self.server.backend, f"sent more than {MAX_CHARS} characters"
                         )

@@ -25,8 +25,12 @@ log = logging.getLogger("palaver.plugins")
 
 HOLD_CHARS = 80
 """Most characters that an opening is held back."""
-HOLD_S = 0.1
-"""Longest time that an opening is held back, in seconds, from its first character."""
+HOLD_S = 0.5
+"""Longest time that an opening is held back, in seconds, from its first character.
+
+Checks say yes as early as they can, so this is for openings that look bad so far: "I'm sorry, but I
+can't ..." has to be heard a little further.
+"""
 
 Named = tuple[str, Checker]
 """A checker with the name of its plugin."""
@@ -120,11 +124,13 @@ class Opening:
             self._settle()
             self._decided()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(HOLD_S, self._held_enough)
+            self._timer = asyncio.get_running_loop().call_later(HOLD_S, self.hold_no_longer)
 
-    def _held_enough(self) -> None:
-        if not self.passed and self.objection is None:
+    def hold_no_longer(self) -> bool:
+        """Let out what is held back, for it is time; returns whether there was anything."""
+        if not self.passed and self.objection is None and self._text and not self._text.isspace():
             self._pass()
+        return self.passed
 
     def _pass(self) -> None:
         if self.objection is not None:

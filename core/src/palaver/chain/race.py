@@ -73,6 +73,7 @@ class Race:
         self._queue = deque(entries)
         self._instants = [entry for entry in entries if entry.type.instant]
         self._running: list[Attempt] = []
+        self._losers: list[Attempt] = []
         self._tried: dict[str, set[Server]] = {}
         self._retries: dict[str, int] = {}
         self._wake: asyncio.Future[None] = self._loop.create_future()
@@ -94,6 +95,7 @@ class Race:
         self.winner = None
         self._rescuing = bool(self.reply.length)
         if self._rescuing:
+            self._call_back()
             # The line is open: a rescue may take as long as a first token may.
             self._words_by = self._turn.ends_at - RESERVE_S
         while True:
@@ -108,6 +110,8 @@ class Race:
                 continue
             if now >= self._words_by and not self._hurry:
                 self._out_of_time()
+                if (winner := self._heard()) is not None:
+                    return winner
             if all(one.late for one in self._running):
                 if self._rescuing and all(entry.type.instant for entry in self._queue):
                     # Nobody waits longer than that in the middle of a line.
@@ -119,6 +123,14 @@ class Race:
                 return None
             await self._wait()
 
+    def _call_back(self) -> None:
+        """Let those who lost to the one that died speak after all."""
+        for loser in self._losers:
+            if loser.entry not in self._queue:
+                self._tried[loser.name].discard(loser.server)
+                self._queue.appendleft(loser.entry)
+        self._losers.clear()
+
     async def over(self, attempt: Attempt) -> None:
         """Wait until an attempt has ended."""
         while not attempt.over:
@@ -128,6 +140,7 @@ class Race:
 
     def only_instants(self) -> None:
         """Ask no model any more."""
+        self._losers.clear()
         self._queue = deque(entry for entry in self._queue if entry.type.instant)
 
     def cancel(self) -> None:
@@ -192,6 +205,7 @@ class Race:
                     other.drop()
                     by = attempt.name if attempt.name != other.name else attempt.server.name
                     self.end(other, "lost", f"{by} was faster")
+                    self._losers.append(other)
             self.reply.begin()
             attempt.hear()
         self.news()
@@ -243,7 +257,8 @@ class Race:
 
     def _failed(self, attempt: Attempt) -> None:
         outcome, reason = failure(
-            attempt, "nothing in its reply could be shown" if attempt.chars else "answered nothing"
+            attempt,
+            "nothing in its reply could be shown" if attempt.flight.chars else "answered nothing",
         )
         self.end(attempt, outcome, reason)
         if not isinstance(attempt.error, PromptTooLong | BackendUnauthorized) and isinstance(
@@ -274,6 +289,10 @@ class Race:
     def _out_of_time(self) -> None:
         """The first text is due: drop what is not heard yet, and let authored lines speak."""
         self._hurry = True
+        for attempt in list(self._running):
+            if attempt.opening.hold_no_longer():
+                # It was held back, and is better than any line that answers nothing.
+                return
         for attempt in list(self._running):
             if not attempt.entry.type.instant:
                 self._drop_late(attempt)

@@ -42,7 +42,7 @@ class Server:
             _now,
         )
         self.lane = Lane(self.backend, settings.concurrency, settings.queue)
-        self._silent_since: float | None = None
+        self.alive_at: float | None = None
 
     @property
     def active(self) -> int:
@@ -56,17 +56,17 @@ class Server:
 
     def asked(self) -> None:
         """Note that a request was sent."""
-        if self._silent_since is None:
-            self._silent_since = _now()
+        if self.alive_at is None:
+            self.alive_at = _now()
 
     def heard(self) -> None:
         """Note a sign of life: a first token, or an answer of any kind."""
-        self._silent_since = _now()
+        self.alive_at = _now()
 
     def left(self) -> None:
         """Note that a request is over."""
         if not self.lane.active:
-            self._silent_since = None
+            self.alive_at = None
 
     def silent_s(self) -> float:
         """Return how long it has had requests without a sign of life, in seconds.
@@ -74,7 +74,7 @@ class Server:
         Whose requests is all the same: one that waited in the lane may be with a server that
         hangs for only a moment.
         """
-        return 0.0 if self._silent_since is None else _now() - self._silent_since
+        return 0.0 if self.alive_at is None else _now() - self.alive_at
 
     def warm(self, adapter: str | None) -> bool:
         """Return whether it could use an adapter at once."""
