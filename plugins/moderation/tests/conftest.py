@@ -153,7 +153,11 @@ def moderated(palaver_world: Path) -> Run:
 
     @asynccontextmanager
     async def run(
-        settings: str = "", *, safety: str = "normal", overrides: dict[str, Any] | None = None
+        settings: str = "",
+        *,
+        safety: str = "normal",
+        overrides: dict[str, Any] | None = None,
+        trusted: bool = True,
     ) -> AsyncIterator[Moderated]:
         toml = palaver_world / "palaver.toml"
         before = toml.read_text("utf-8")
@@ -178,6 +182,7 @@ def moderated(palaver_world: Path) -> Run:
                 scripted_type([lines], name="lines", instant=True),
             ],
             plugins={"witness": witness},
+            trusted=trusted,
         ) as palaver:
             (bridge,) = palaver.gateway.plugins.bridges
             assert isinstance(bridge, ModerationBridge)

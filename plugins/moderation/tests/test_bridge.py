@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import aiohttp
+import pytest
 
 from palaver.testing.server import running_server
 
@@ -87,6 +88,20 @@ async def test_a_world_has_lists_of_its_own(moderated, palaver_world) -> None:
         done = await world.say("It was the butler!")
         assert done["text"] == LAST_WORDS
         assert world.backend.requests == []
+
+
+@pytest.mark.parametrize(("trusted", "text"), [(True, "Good evening."), (False, LAST_WORDS)])
+async def test_only_a_trusted_world_makes_exceptions(
+    moderated, palaver_world, caplog, trusted, text
+) -> None:
+    """What an untrusted world calls harmless is looked for all the same, and that is told."""
+    folder = palaver_world / "moderation"
+    folder.mkdir()
+    (folder / "spoilers.txt").write_text("the butler\n", encoding="utf-8")
+    (folder / "except.txt").write_text("the butler\n", encoding="utf-8")
+    async with moderated(trusted=trusted) as world:
+        assert (await world.say("It was the butler!"))["text"] == text
+    assert ("except.txt is left out" in caplog.text) is not trusted
 
 
 async def test_an_action_for_nothing_is_told(moderated, caplog) -> None:

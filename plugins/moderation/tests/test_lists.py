@@ -25,7 +25,7 @@ def test_a_world_brings_its_own_lists(tmp_path: Path) -> None:
     write(tmp_path, "rude.de.txt", "# Notes\nDödel\n\nLümmel*\n")
     write(tmp_path, "rude.txt", "blorp\nsnark\n")
     write(tmp_path, "except.txt", "Snark\n")
-    book = RuleBook(OFF, load_words(OFF, tmp_path))
+    book = RuleBook(OFF, load_words(OFF, tmp_path, trusted=True))
     text = "Dödel, Lümmeleien, Blorp, Snark"
     assert [hit.text for hit in book.of("de-AT").find(text)] == ["Dödel", "Lümmeleien", "Blorp"]
     assert [hit.text for hit in book.of("en").find(text)] == ["Blorp"]
@@ -49,11 +49,46 @@ def test_what_cannot_be_used_is_told_and_left_out(tmp_path: Path) -> None:
 
 
 def test_there_is_a_bound(tmp_path: Path) -> None:
-    """More words than can be looked for are left out, and told."""
+    """A world with more words than can be looked for loses its own lists, and nobody else's."""
     write(tmp_path, "rude.txt", "\n".join(f"word{number}x" for number in range(20_001)))
-    words = load_words(OFF, tmp_path)
-    assert words.lists == ()
+    settings = ModerationSettings(words={"rude": ["blorp"]})
+    words = load_words(settings, tmp_path)
+    assert [one.words for one in words.lists if one.category == "rude"] == [("blorp",)]
+    assert len(words.lists) > 1  # those that come with it
     assert "20,001" in words.problems[0]
+
+
+def test_too_many_words_in_the_settings_are_left_out() -> None:
+    """The operator's words have the same bound, and the lists that come with it stay."""
+    settings = ModerationSettings(words={"rude": [f"word{number}x" for number in range(20_001)]})
+    words = load_words(settings, None)
+    assert {one.category for one in words.lists} == {"hate", "harassment", "minors", "self_harm"}
+    assert "[plugins.moderation.words]" in words.problems[0]
+
+
+def test_a_world_has_so_many_lists_and_no_more(tmp_path: Path) -> None:
+    """A folder with more files than anybody needs is read in part."""
+    for number in range(201):
+        write(tmp_path, f"rude.{'abcdefghij'[number // 26]}{chr(97 + number % 26)}.txt", "blorp\n")
+    words = load_words(OFF, tmp_path)
+    assert len(words.lists) == 200
+    assert "only the first 200" in words.problems[0]
+
+
+def test_a_stranger_says_what_is_meant_but_not_what_is_never_meant(tmp_path: Path) -> None:
+    """The words of an untrusted world count; its exceptions do not, and that is told."""
+    write(tmp_path, "except.txt", "kill yourself\nblorp\n")
+    write(tmp_path, "rude.txt", "snark\n")
+    settings = ModerationSettings(words={"rude": ["blorp"]})
+    words = load_words(settings, tmp_path)
+    hits = RuleBook(settings, words).of("en").find("Blorp, snark, kill yourself!")
+    assert [hit.text for hit in hits] == ["Blorp", "snark", "kill yourself"]
+    assert "palaver trust" in words.problems[0]
+    words = load_words(settings, tmp_path, trusted=True)
+    assert words.problems == ()
+    assert [hit.text for hit in RuleBook(settings, words).of("en").find("Blorp, snark!")] == [
+        "snark"
+    ]
 
 
 def test_a_large_list_compiles(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class ModerationBridge:
     async def start(self, gateway: Gateway) -> None:
         """Read settings and lists."""
         settings = ModerationSettings.model_validate(gateway.settings.plugins.of(self.name))
-        words = load_words(settings, gateway.world.folder)
+        words = load_words(settings, gateway.world.folder, trusted=gateway.world.trusted)
         for problem in words.problems:
             log.warning("%s", problem)
         known = {one.category for one in words.lists} | set(settings.patterns)

@@ -125,7 +125,7 @@ def _load(world: str | None) -> tuple[ModerationSettings, Words]:
     )
     kind = PluginSettings("moderation", ModerationSettings)
     settings = parse_plugin(whole, kind, file=located.folder / "palaver.toml")
-    words = load_words(settings, located.folder)
+    words = load_words(settings, located.folder, trusted=trusted)
     for problem in words.problems:
         click.echo(f"note: {problem}", err=True)
     return settings, words

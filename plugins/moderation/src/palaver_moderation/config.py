@@ -173,7 +173,7 @@ class ModerationSettings(_Settings):
     except_words: list[str] = Field(
         default=[],
         description="Words and phrases that are never meant, such as names of the game; also "
-        "`moderation/except.txt`.",
+        "`moderation/except.txt` of a trusted world.",
     )
     mask: str = Field(default="***", max_length=32, description="What masked words become.")
     care: str = Field(

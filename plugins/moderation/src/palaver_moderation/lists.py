@@ -24,6 +24,8 @@ SHIPPED = Path(__file__).parent / "words"
 MAX_LIST_BYTES = 1_000_000
 MAX_WORDS = 20_000
 """Most words of all lists together."""
+MAX_FILES = 200
+"""Most lists of a world."""
 MAX_WORD_CHARS = 100
 _NAME = re.compile(r"(?P<category>[a-z][a-z0-9_]{0,31})(?:\.(?P<lang>[a-z]{2,8}))?\.txt")
 _HIDDEN = "# rot13"
@@ -59,22 +61,56 @@ class Words:
     problems: tuple[str, ...] = field(default=())
 
 
-def load_words(settings: ModerationSettings, world: Path | None) -> Words:
+def load_words(settings: ModerationSettings, world: Path | None, *, trusted: bool = False) -> Words:
     """Read every list; what cannot be read is told and left out.
 
     Args:
         settings: The settings.
         world: The world's folder, or None for no world.
+        trusted: Whether the world is trusted: only then it may say what is never meant. Words to
+            look for may come from any world; too many of them cost it its own lists only.
+    """
+    problems: list[str] = []
+    excepted = {_clean(word) for word in settings.except_words}
+    lists = [
+        _checked(category, None, words, f"words.{category}", problems)
+        for category, words in settings.words.items()
+    ]
+    if _count(lists) > MAX_WORDS:
+        problems.append(f"[plugins.moderation.words] is left out: {_too_many(lists)}")
+        lists = []
+    if settings.lists:
+        lists += _read(SHIPPED, excepted, problems)
+    if world is not None:
+        never_meant: set[str] = set()
+        own = _read(world / FOLDER, never_meant, problems)
+        if _count([*lists, *own]) > MAX_WORDS:
+            problems.append(f"the lists in {world / FOLDER} are left out: {_too_many(own)}")
+            own = []
+        lists += own
+        if trusted:
+            excepted |= never_meant
+        elif never_meant:
+            problems.append(
+                f"{world / FOLDER / EXCEPT}.txt is left out, as the world is not trusted; look at "
+                f"it, then run `palaver trust {world.name}`"
+            )
+    return Words(tuple(lists), frozenset(excepted), tuple(problems))
+
+
+def _read(folder: Path, excepted: set[str], problems: list[str]) -> list[WordList]:
+    """Read the lists of a folder.
+
+    Args:
+        folder: The folder, which need not be there.
+        excepted: Takes what is never meant.
+        problems: Takes what could not be read, in words.
     """
     lists: list[WordList] = []
-    excepted = {_clean(word) for word in settings.except_words}
-    problems: list[str] = []
-    for category, words in settings.words.items():
-        lists.append(_checked(category, None, words, f"words.{category}", problems))
-    folders = [SHIPPED] if settings.lists else []
-    if world is not None:
-        folders.append(world / FOLDER)
-    for file in _files(folders):
+    files = _files(folder)
+    if len(files) > MAX_FILES:
+        problems.append(f"{folder}: only the first {MAX_FILES} lists are read; join some of them")
+    for file in files[:MAX_FILES]:
         name = _NAME.fullmatch(file.name)
         if name is None:
             problems.append(f"{file}: call it CATEGORY.txt or CATEGORY.LANG.txt, in lower case")
@@ -88,12 +124,15 @@ def load_words(settings: ModerationSettings, world: Path | None) -> Words:
             excepted.update(_clean(word) for word in words)
         else:
             lists.append(_checked(name["category"], name["lang"], words, str(file), problems))
-    count = sum(len(one.words) for one in lists)
-    if count > MAX_WORDS:
-        problems.append(f"{count:,} words are more than {MAX_WORDS:,}; the world's are left out")
-        shipped = load_words(settings.model_copy(update={"words": {}}), None)
-        return Words(shipped.lists, frozenset(excepted), tuple(problems))
-    return Words(tuple(lists), frozenset(excepted), tuple(problems))
+    return lists
+
+
+def _count(lists: Iterable[WordList]) -> int:
+    return sum(len(one.words) for one in lists)
+
+
+def _too_many(lists: Iterable[WordList]) -> str:
+    return f"its {_count(lists):,} words are too many; all lists may have {MAX_WORDS:,} together"
 
 
 def read_list(file: Path) -> Iterator[str]:
@@ -113,11 +152,9 @@ def read_list(file: Path) -> Iterator[str]:
             yield codecs.decode(line, "rot13") if hidden else line
 
 
-def _files(folders: Iterable[Path]) -> Iterator[Path]:
-    for folder in folders:
-        if folder.is_dir():
-            # Only real files: a device or a pipe of that name would be read for ever.
-            yield from sorted(file for file in folder.glob("*.txt") if file.is_file())
+def _files(folder: Path) -> list[Path]:
+    # Only real files: a device or a pipe of that name would be read for ever.
+    return sorted(file for file in folder.glob("*.txt") if file.is_file())
 
 
 def _checked(
