@@ -122,6 +122,11 @@ def test_colour_adds_nothing_but_colour() -> None:
             "fast (quick-1) spoke, because a and b were late, cut by length.",
         ),
         (
+            [entry("fast", "served", 9, reason="ended at a sentence: a secret")],
+            {"status": "truncated"},
+            "fast (quick-1) spoke, until a check objected: a secret.",
+        ),
+        (
             [entry("slow", "lost", 1), entry("fast", "served", 9)],
             {},
             "fast (quick-1) spoke; slow lost the race.",

@@ -16,7 +16,7 @@ from palaver.chain.opening import Opening
 from palaver.chain.race import RESERVE_S, Race
 from palaver.chain.trail import failure
 from palaver.turn.events import Text
-from palaver.turn.model import ServedBy
+from palaver.turn.model import OBJECTED, ServedBy
 
 if TYPE_CHECKING:
     from palaver.chain.attempt import Attempt
@@ -167,7 +167,7 @@ class ChainRunner:
         result, finish, objection = self._turn.result, attempt.finish, attempt.opening.objection
         note = finish.note if finish else None
         if objection is not None:
-            note = f"ended at a sentence: {objection.reason}"
+            note = OBJECTED + objection.reason
         self._race.end(attempt, "served", note)
         cut = self._reply.full or (
             finish is not None and finish.reason == "length" and not attempt.enough

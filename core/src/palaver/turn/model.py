@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from palaver.world.world import World
 
 __all__ = [
+    "OBJECTED",
     "Attempt",
     "Outcome",
     "Priority",
@@ -36,6 +37,8 @@ __all__ = [
 Priority = Literal["player", "scene", "ambient", "background"]
 PRIORITIES: tuple[Priority, ...] = ("player", "scene", "ambient", "background")
 
+OBJECTED = "ended at a sentence: "
+"""Reason in the trail of a line that a check ended in the middle, before the check's own."""
 Status = Literal["completed", "truncated", "cancelled", "rescued"]
 Outcome = Literal["served", "failed", "late", "refused", "objected", "lost", "died", "skipped"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from palaver.cli.output import milliseconds
+from palaver.turn.model import OBJECTED
 
 if TYPE_CHECKING:
     from palaver.messages import TrailEntry
@@ -52,8 +53,16 @@ def story(info: TurnInfo) -> str:
     lost = [entry for entry in trail if entry.outcome == "lost"]
     if lost:
         text += f"; {_names(lost)} lost the race"
-    ending = {"cancelled": ", until the turn was cancelled", "truncated": ", cut by length"}
-    return f"{text}{ending.get(info.status, '')}.{filler}"
+    return f"{text}{_ending(info, served)}.{filler}"
+
+
+def _ending(info: TurnInfo, served: TrailEntry) -> str:
+    if info.status == "cancelled":
+        return ", until the turn was cancelled"
+    if info.status != "truncated":
+        return ""
+    objection = (served.reason or "").partition(OBJECTED)[2]
+    return f", until a check objected: {objection}" if objection else ", cut by length"
 
 
 def _speaker(info: TurnInfo, served: TrailEntry) -> str:
