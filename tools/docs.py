@@ -212,6 +212,38 @@ def _plugins() -> Plugins:
     return make_plugin_manager(environ={})
 
 
+def persona_page() -> str:
+    """Returns the page of a persona's front matter."""
+    from palaver.world.persona import FrontMatter, PersonaSampling
+
+    tiers = ", ".join(f"`{name}`" for name in models.default_tiers())
+    return _page(
+        [
+            MADE,
+            "# A persona's front matter",
+            (
+                "What may stand between the two `---` lines of `personas/NAME.md`, as YAML. "
+                "[Write a persona](../tutorial/persona.md) shows most of it at work. A key that "
+                "is not here is an error that names the nearest right one."
+            ),
+            "```yaml\n---\nname: Tam\ntier: elite          # how he is treated\nlang: en\n"
+            "mood: sleepy\nfaction: watch\nlines: guard         # lines/guard.csv\n"
+            "facts:\n  lamp_oil: 3\n  player:\n    reputation: neutral\n"
+            'last_words: "Move along."\n---\n```',
+            field_table(FrontMatter),
+            (
+                f"`tier` is one of {tiers}, or one of `[tiers.NAME]` in `palaver.toml`; without "
+                "it `default_tier` counts. What the shipped ones are is [in a table]"
+                "(settings.md#shipped-tiers), and for whom, [in the tutorial]"
+                "(../tutorial/persona.md#how-much-he-may-cost). An engine may choose another one "
+                "for an NPC."
+            ),
+            "## `sampling`",
+            field_table(PersonaSampling),
+        ]
+    )
+
+
 def cli_page() -> str:
     """Returns the page of commands."""
     from palaver.cli import main
@@ -251,6 +283,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "messages.md": messages_page,
     "hooks.md": hooks_page,
     "settings.md": settings_page,
+    "persona.md": persona_page,
     "cli.md": cli_page,
 }
 

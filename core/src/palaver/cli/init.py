@@ -88,6 +88,6 @@ def _example(name: str) -> Path:
     log_to_stderr()
     worlds = make_plugin_manager().worlds
     if name not in worlds:
-        hint = did_you_mean(name, worlds) or "; install palaver-prompts, which brings two"
+        hint = did_you_mean(name, worlds) or "; install `./prompts` of Palaver's checkout, which brings two"
         raise WorldError(f"there is no example world {name!r}{hint}")
     return worlds[name]

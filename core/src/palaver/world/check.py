@@ -202,6 +202,15 @@ class _Check:
                 f"no line that always fits for {listed(lacking)}, and none for `any`; add some, or "
                 f"{persona.id} says its last words there",
             )
+        tier = persona.front.tier or self.settings.default_tier
+        policy = self.settings.tiers.get(tier)
+        if policy and policy.filler_ms and not any(one.intent == "filler" for one in lines):
+            self._warn(
+                file,
+                None,
+                f"no line with the intent `filler`, which the tier {tier!r} speaks after "
+                f'{policy.filler_ms:,.0f} ms; add some, such as "Hm. Let me think."',
+            )
         lang = persona.front.lang.split("-")[0].lower()
         if not any(line.lang.split("-")[0].lower() == lang for line in lines):
             self._warn(file, None, f"no line in the language of {persona.id}, {lang!r}")
