@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from palaver.chain.backend import BackendSettings, BackendType
+from palaver.config.load import load_settings
 from palaver.errors import ConfigError, TrustError
 from palaver.server.security import check_binding
 from palaver.testing.scripted import ScriptedBackend
@@ -179,6 +180,69 @@ def test_an_untrusted_world_blocks_no_plugins(world: Path) -> None:
     settings, notes = world_settings(world, trusted=False)
     assert settings.plugins.block == []
     assert notes == ["[plugins] block is left out"]
+
+
+WEAK = """
+[limits]
+hook_ms = 600000
+cache_bytes = 100000000000
+[quality]
+watch = false
+[memory]
+keep = 1000000000
+[spend]
+prices = "/etc/passwd"
+usd_per_day = 1
+[tiers.elite]
+safety = "off"
+checks = []
+max_tokens = 40
+[tiers.guard]
+chain = ["static"]
+safety = "strict"
+checks = ["empty", "refusal", "leak", "language", "repeat"]
+[tiers.boss]
+safety = "normal"
+checks = ["empty"]
+[backends.local]
+type = "vllm"
+usd_per_m_prompt = 0
+"""
+
+
+def test_an_untrusted_world_weakens_nothing(world: Path) -> None:
+    """What bounds, checks and watches stays as it is shipped; it may be stricter and smaller."""
+    (world / "palaver.toml").write_text(WEAK)
+    settings, notes = world_settings(world, trusted=False)
+    shipped = load_settings(None, environ={})
+    assert settings.limits == shipped.limits
+    assert settings.quality == shipped.quality
+    assert settings.memory == shipped.memory
+    assert (settings.spend.prices, settings.spend.usd_per_day) == (None, 1)
+    elite, boss, guard = (settings.tiers[name] for name in ("elite", "boss", "guard"))
+    assert (elite.safety, elite.checks) == ("normal", shipped.tiers["elite"].checks)
+    assert elite.max_tokens == 40
+    assert boss == shipped.tiers["boss"]
+    assert guard.safety == "strict"
+    assert "usd_per_m_prompt" not in settings.backends["local"]
+    assert notes == [
+        "[backends.local] usd_per_m_prompt is left out",
+        "[tiers.elite] checks, safety is left out",
+        "[tiers.boss] checks, safety is left out",
+        "[memory] keep is left out",
+        "[spend] prices is left out",
+        "[limits] cache_bytes, hook_ms is left out",
+        "[quality] watch is left out",
+    ]
+    assert world_settings(world, trusted=True)[0].limits.hook_ms == 600_000
+
+
+@pytest.mark.parametrize("text", ["tiers = 1", "limits = 1", "[tiers]\nelite = 1"])
+def test_nonsense_is_said_to_be_nonsense(world: Path, text: str) -> None:
+    """What is no table is an error of the settings, not of looking for harm."""
+    (world / "palaver.toml").write_text(text)
+    with pytest.raises(ConfigError):
+        world_settings(world, trusted=False)
 
 
 def test_an_untrusted_world_opens_no_door(world: Path) -> None:

@@ -10,30 +10,24 @@ lore may change freely.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import platformdirs
 
 from palaver.config.load import load_settings
 from palaver.config.models import Settings
 from palaver.errors import TrustError
+from palaver.world.restrict import is_local, restrict_untrusted
 
 if TYPE_CHECKING:
     from palaver.chain.backend import BackendType
     from palaver.store import StoreType
 
 __all__ = ["TrustStore", "restrict_untrusted", "world_hash", "world_settings"]
-
-_ADDRESSES = {"url", "urls", "base_url", "address", "addresses", "endpoint", "host", "hosts"}
-"""Settings of backends that name a machine, with or without a scheme."""
-_HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):[0-9]{1,5}(/.*)?")
 
 
 def trusted_files(folder: Path) -> list[Path]:
@@ -164,7 +158,7 @@ def world_settings(
 
     settings = load_settings(given, environ=environ, overrides=overrides, restrict=restrict)
     host = settings.server.host
-    if settings.server.tokens and not _is_local(f"[{host}]" if host.count(":") > 1 else host):
+    if settings.server.tokens and not is_local(f"[{host}]" if host.count(":") > 1 else host):
         # Whoever made the world may know its tokens; here they would let them in from anywhere.
         tokens = settings.server.tokens
         settings = load_settings(
@@ -173,114 +167,3 @@ def world_settings(
         if settings.server.tokens != tokens:
             left_out.append("[server] tokens is left out, as other machines can reach this one")
     return settings, left_out
-
-
-def restrict_untrusted(
-    table: Mapping[str, Any],
-    types: Mapping[str, BackendType] | None = None,
-    stores: Mapping[str, StoreType] | None = None,
-) -> tuple[dict[str, Any], list[str]]:
-    """Leave out what the file of an untrusted world may not say.
-
-    Tokens are kept: on this machine they only make the world harder to reach.
-
-    Args:
-        table: Its `palaver.toml`, parsed but not checked.
-        types: Backend types by name, which say which of their settings are addresses; without
-            them whatever looks like an address is taken for one.
-        stores: Store types by name, likewise.
-
-    Returns:
-        What is left of it, and a line for each thing that was left out.
-    """
-    notes: list[str] = []
-    left = dict(table)
-    if isinstance(table.get("backends"), Mapping):
-        left["backends"] = {}
-        for name, backend in table["backends"].items():
-            reason = _reason(backend, types or {}) if isinstance(backend, Mapping) else None
-            if reason is None:
-                left["backends"][name] = backend
-            else:
-                notes.append(f"the backend {name!r} is left out: {reason}")
-    store = table.get("store")
-    if isinstance(store, Mapping):
-        kept = (stores or {}).get(str(store.get("type")))
-        if reason := _reach(store, kept.addresses if kept is not None else None):
-            notes.append(f"[store] is left out, so nothing is shared: {reason}")
-            del left["store"]
-    for section, harmful in _HARMFUL.items():
-        inner = table.get(section)
-        if isinstance(inner, Mapping) and (found := sorted((harmful or set(inner)) & set(inner))):
-            notes.append(f"[{section}] {', '.join(found)} is left out")
-            left[section] = {key: value for key, value in inner.items() if key not in found}
-    return left, notes
-
-
-_HARMFUL: dict[str, frozenset[str] | None] = {
-    "server": frozenset({"host", "hosts", "origins", "tls_cert", "tls_key"}),
-    "memory": frozenset({"path"}),
-    "plugins": None,
-}
-"""Settings that open doors, write where they like, or switch off what keeps watch; None for all."""
-
-
-def _reason(table: Mapping[str, Any], types: Mapping[str, BackendType]) -> str | None:
-    """Return why a backend's table needs trust, or None."""
-    kind = types.get(str(table.get("type")))
-    if kind is not None and kind.addresses is None and not kind.instant:
-        return f"the type {kind.name!r} does not say which of its settings are addresses"
-    return _reach(table, kind.addresses or frozenset() if kind is not None else None)
-
-
-def _reach(table: Mapping[str, Any], addresses: frozenset[str] | None) -> str | None:
-    """Return what of a table reaches beyond this machine, or None.
-
-    Args:
-        table: The table.
-        addresses: Names of its settings that say which machine, or None where nobody knows.
-    """
-    for key, value in _flat(table):
-        last = key.rsplit(".", 1)[-1]
-        if last.endswith("_env"):
-            return f"it uses the key in the variable {value!r}"
-        if isinstance(value, str) and (
-            last in _ADDRESSES
-            or key.split(".", 1)[0] in (addresses or ())
-            or "://" in value
-            # A type that knows its addresses may have `model = "qwen:7"`.
-            or (addresses is None and _HOST_AND_PORT.fullmatch(value))
-        ):
-            if not _is_local(value):
-                return f"{value!r} is not on this machine"
-        if last in ("provider", "command", "python", "serve"):
-            return f"it sets `{last}`"
-    return None
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield f"{prefix}{key}", value
-            yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list):
-            for inner in value:
-                if isinstance(inner, Mapping):
-                    yield from _flat(inner, f"{prefix}{key}.")
-                else:
-                    yield f"{prefix}{key}", inner
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _is_local(url: str) -> bool:
-    try:
-        host = urlsplit(url if "://" in url else f"//{url}").hostname or ""
-    except ValueError:
-        return False
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
