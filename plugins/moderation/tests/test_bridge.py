@@ -60,7 +60,7 @@ async def test_distress_is_met_with_care(moderated) -> None:
         assert "somebody they trust" not in heard(world, 1)
         for _ in range(2):
             await world.witness.turns.get()  # told after the moderation is
-        assert world.bridge._noted == {}
+        assert world.bridge._listener._noted == {}
 
 
 async def test_care_may_be_left_to_the_game(moderated) -> None:

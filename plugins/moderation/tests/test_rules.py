@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver_moderation.bridge import masked
 from palaver_moderation.config import ModerationSettings
 from palaver_moderation.lists import load_words
 from palaver_moderation.rules import RuleBook, Rules
+from palaver_moderation.said import masked
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = ModerationSettings(

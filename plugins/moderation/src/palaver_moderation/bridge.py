@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from palaver.chain.checks import Checker
 from palaver.hookspecs import hookimpl
-from palaver.prompt.sections import Message, Place, Prompt, Section
+from palaver.prompt.sections import Place, Prompt, Section
 from palaver_moderation.config import ModerationSettings
+from palaver_moderation.listen import Listener
 from palaver_moderation.lists import load_words
 from palaver_moderation.npc import Stopper, checker
 from palaver_moderation.remote import Remote
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from palaver.turn.events import AsyncFilter
     from palaver.turn.model import Turn, TurnResult
 
-__all__ = ["ModerationBridge", "masked"]
+__all__ = ["ModerationBridge"]
 
 log = logging.getLogger("palaver.moderation")
 
 CARED_FOR = "self_harm"
-MAX_NOTED = 10_000
-"""Turns under way whose categories are known."""
 
 
 class ModerationBridge:
@@ -50,7 +48,7 @@ class ModerationBridge:
         self.settings = ModerationSettings()
         self._rules: RuleBook | None = None
         self._instant: frozenset[str] = frozenset()
-        self._noted: dict[int, tuple[str, ...]] = {}
+        self._listener: Listener | None = None
 
     def routes(self, gateway: Gateway) -> Sequence[web.AbstractRouteDef]:
         """Return no routes."""
@@ -71,6 +69,8 @@ class ModerationBridge:
         if settings.remote is not None:
             limit_s = min(settings.remote.timeout_ms, gateway.settings.limits.hook_ms * 0.9) / 1000
             self.remote = Remote(settings.remote, limit_s)
+        asked = self.remote if settings.remote is not None and settings.remote.players else None
+        self._listener = Listener(settings, asked, self._tell)
 
     async def close(self) -> None:
         """Close the connections to the service."""
@@ -80,22 +80,15 @@ class ModerationBridge:
     @hookimpl(tryfirst=True)
     def palaver_turn_received(self, turn: Turn) -> Awaitable[None] | None:
         """Look at what a player says, before any other plugin does."""
-        if self._rules is None or turn.tier.safety == "off" or not turn.text:
+        if self._rules is None or self._listener is None or turn.tier.safety == "off":
             return None
-        hits = self._rules.of(turn.lang).find(turn.text)
-        if hits:
-            self._found(turn, hits)
-        if turn.given_prompt is not None or turn.given_history is not None:
-            self._mask_given(turn)
-        remote = self.remote
-        if turn.refused is None and remote is not None and remote.settings.players:
-            return self._ask(turn, remote)
-        return None
+        return self._listener.listen(turn, self._rules.of(turn.lang))
 
     @hookimpl
     def palaver_prompt(self, turn: Turn, prompt: Prompt) -> None:
         """Ask the model for care where a player may be in distress."""
-        if self.settings.care and CARED_FOR in self._noted.get(id(turn), ()):
+        listener = self._listener
+        if self.settings.care and listener is not None and CARED_FOR in listener.noted(turn):
             prompt.add(
                 Section("care", "system", self.settings.care, 100, "moderation", Place.MOMENT)
             )
@@ -130,55 +123,8 @@ class ModerationBridge:
     @hookimpl
     def palaver_turn_finished(self, turn: Turn, result: TurnResult) -> None:
         """Forget what was noted of a turn."""
-        self._noted.pop(id(turn), None)
-
-    def _found(self, turn: Turn, hits: Sequence[Hit]) -> None:
-        """Do what the settings say about what a player said."""
-        done = {hit.category: self.settings.player_action(hit.category) for hit in hits}
-        self._tell(turn, "player", done, hits)
-        if len(self._noted) < MAX_NOTED:
-            self._noted[id(turn)] = (*self._noted.get(id(turn), ()), *done)
-        refused = sorted(name for name, action in done.items() if action == "refuse")
-        if refused:
-            turn.refuse(f"moderation: {', '.join(refused)}")
-            return
-        wanted = [hit for hit in hits if done[hit.category] == "mask"]
-        if wanted:
-            turn.text = masked(turn.text, wanted, self.settings.mask)
-
-    def _mask_given(self, turn: Turn) -> None:
-        """Mask what a client says was said before, too: it sends the whole talk each time."""
-        if turn.given_history is not None:
-            turn.given_history = [
-                replace(one, said=self._masked(turn, one.said)) for one in turn.given_history
-            ]
-        if turn.given_prompt is not None:
-            turn.given_prompt = [
-                Message(one.role, self._masked(turn, one.content)) if one.role == "user" else one
-                for one in turn.given_prompt
-            ]
-
-    def _masked(self, turn: Turn, text: str) -> str:
-        assert self._rules is not None
-        hits = [
-            hit
-            for hit in self._rules.of(turn.lang).find(text)
-            if self.settings.player_action(hit.category) != "allow"
-        ]
-        return masked(text, hits, self.settings.mask) if hits else text
-
-    async def _ask(self, turn: Turn, remote: Remote) -> None:
-        """Ask the service about what a player said."""
-        found = await remote.categories(turn.text)
-        if found is None:
-            turn.note("moderation: the service did not answer")
-            if remote.settings.players_without == "closed":
-                self.counts["player", "unknown", "refuse"] += 1
-                turn.refuse("moderation: the service did not answer")
-        elif found:
-            # It says nothing of where; what is masked is all of it.
-            text = turn.text
-            self._found(turn, [Hit(name, 0, len(text), text, "service") for name in sorted(found)])
+        if self._listener is not None:
+            self._listener.forget(turn)
 
     def _objects(self, turn: Turn) -> Callable[[Iterable[str], Sequence[Hit]], str | None]:
         """Return what says whether to stop an NPC, and why."""
@@ -216,19 +162,3 @@ class ModerationBridge:
                 name,
                 ", ".join(sorted(known)),
             )
-
-
-def masked(text: str, hits: Iterable[Hit], mask: str) -> str:
-    """Return a text with the mask in place of what was found.
-
-    Args:
-        text: The text.
-        hits: What was found, in order.
-        mask: What takes its place.
-    """
-    parts, at = [], 0
-    for hit in sorted(hits, key=lambda hit: hit.start):
-        if hit.start >= at:
-            parts += [text[at : hit.start], mask]
-        at = max(at, hit.end)
-    return "".join([*parts, text[at:]])

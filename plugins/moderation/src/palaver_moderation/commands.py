@@ -12,10 +12,10 @@ from palaver.errors import PalaverError
 from palaver.plugins import PluginSettings, make_plugin_manager
 from palaver.startup import locate
 from palaver.world.trust import TrustStore, world_settings
-from palaver_moderation.bridge import masked
 from palaver_moderation.config import ModerationSettings
 from palaver_moderation.lists import Words, load_words
 from palaver_moderation.rules import RuleBook
+from palaver_moderation.said import masked
 
 __all__ = ["run_test", "run_words"]
 

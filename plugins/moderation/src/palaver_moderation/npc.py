@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from palaver_moderation.remote import Remote
     from palaver_moderation.rules import Hit, Rules
 
-__all__ = ["Objects", "Stopper", "checker"]
+__all__ = ["UNCHECKED", "Objects", "Stopper", "checker"]
 
 Objects = Callable[[Iterable[str], "Sequence[Hit]"], str | None]
 """Takes categories and what was found, and says why the NPC has to stop, or None."""
