@@ -226,10 +226,12 @@ def persona_page() -> str:
                 "[Write a persona](../tutorial/persona.md) shows most of it at work. A key that "
                 "is not here is an error that names the nearest right one."
             ),
-            "```yaml\n---\nname: Tam\ntier: elite          # how he is treated\nlang: en\n"
-            "mood: sleepy\nfaction: watch\nlines: guard         # lines/guard.csv\n"
-            "facts:\n  lamp_oil: 3\n  player:\n    reputation: neutral\n"
-            'last_words: "Move along."\n---\n```',
+            (
+                "```yaml\n---\nname: Tam\ntier: elite          # how he is treated\nlang: en\n"
+                "mood: sleepy\nfaction: watch\nlines: guard         # lines/guard.csv\n"
+                "facts:\n  lamp_oil: 3\n  player:\n    reputation: neutral\n"
+                'last_words: "Move along."\n---\n```'
+            ),
             field_table(FrontMatter),
             (
                 f"`tier` is one of {tiers}, or one of `[tiers.NAME]` in `palaver.toml`; without "

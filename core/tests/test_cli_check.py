@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import Result
 
 Cli = Callable[..., Result]
@@ -81,3 +82,34 @@ def test_here(cli: Cli, trusted: str, monkeypatch: Any) -> None:
     vampire = Path(trusted) / "personas" / "vampire.md"
     vampire.write_text(vampire.read_text().replace("lang: en", "lnag: en"))
     assert "\npersonas/vampire.md:3: error:" in f"\n{cli('check').stdout}"
+
+
+def test_the_environment_counts(cli: Cli, trusted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `serve` would refuse because of a variable is an error here too, and names it."""
+    monkeypatch.setenv("PALAVER_SPEND__MODE", "of")
+    result = cli("check", trusted)
+    assert result.exit_code == 1
+    assert "world: error: spend.mode: " in result.stdout
+    assert "(from the variable PALAVER_SPEND__MODE)" in result.stdout
+    monkeypatch.delenv("PALAVER_SPEND__MODE")
+    monkeypatch.setenv("PALAVER_STORE__TYPE", "reddis")
+    result = cli("check", trusted)
+    assert result.exit_code == 1
+    assert "there is no store type 'reddis'" in result.stdout
+
+
+def test_a_plugin_that_refuses_its_variable(cli: Cli, trusted: str) -> None:
+    """A plugin that says what is wrong with its settings is heard: an error without a traceback."""
+    (Path(trusted) / "plugins" / "picky.py").write_text(
+        "from palaver import hookimpl\n"
+        "from palaver.errors import ConfigError\n\n"
+        "@hookimpl\n"
+        "def palaver_register_bridges(register):\n"
+        '    raise ConfigError("is empty; set it", key="PICKY_KEY")\n'
+    )
+    cli("trust", trusted, "--yes")
+    for command in ("check", "serve"):
+        result = cli(command, trusted)
+        assert result.exit_code == 1, result.output
+        assert "error: PICKY_KEY: is empty; set it" in result.output
+        assert "Traceback" not in result.output

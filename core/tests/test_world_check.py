@@ -231,7 +231,7 @@ def test_a_type_that_cannot_say_it_hides_nothing(check: Check) -> None:
 
 
 def test_a_tier_with_fillers_wants_filler_lines(check: Check) -> None:
-    """A tier with `filler_ms` and a persona without lines for it is a warning, and with some none."""
+    """A persona without fillers, in a tier that speaks some, is a warning; with some it is not."""
     toml = "[tiers.elite]\nfiller_ms = 900\n"
     told = [problem for problem in check(toml=toml) if "filler" in problem.message]
     assert [(one.severity, one.file.name) for one in told] == [("warning", "vale.csv")]

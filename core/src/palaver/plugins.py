@@ -19,7 +19,7 @@ import pluggy
 
 from palaver import hookspecs
 from palaver._version import __version__
-from palaver.errors import PluginError
+from palaver.errors import ConfigError, PluginError
 from palaver.hookcalls import CORE, HookCall, resolve
 from palaver.plugin_files import hook_problem, import_file, in_words
 
@@ -118,6 +118,8 @@ class Plugins:
         bridges: Bridges.
         template_folders: Folders of base templates.
         worlds: Example worlds by name.
+        refused: What plugins said of their environment or settings when they registered: nobody
+            should serve so.
     """
 
     manager: pluggy.PluginManager
@@ -128,6 +130,7 @@ class Plugins:
     bridges: list[Bridge] = field(default_factory=list)
     template_folders: list[Path] = field(default_factory=list)
     worlds: dict[str, Path] = field(default_factory=dict)
+    refused: list[ConfigError] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
@@ -190,6 +193,11 @@ class Plugins:
         """Let one plugin register; returns whether it did so without failing."""
         try:
             call(register=register)
+        except ConfigError as err:
+            # Whoever runs the server has to mend that, not the plugin's author.
+            self.refused += (err, *err.others)
+            self._mark(call.plugin, str(err))
+            return False
         except Exception as err:
             log.exception("plugin %s failed in %s", call.plugin, call.hook)
             if isinstance(err, PluginError):

@@ -153,7 +153,7 @@ async def prepare(
         trust: Which worlds are trusted; the user's list by default.
 
     Raises:
-        ConfigError: A setting cannot be used.
+        ConfigError: A setting, or a variable that a plugin reads, cannot be used.
         WorldError: The world is not there.
     """
     environ = os.environ if environ is None else environ
@@ -188,6 +188,8 @@ async def prepare(
         block=settings.plugins.block,
         environ=environ,
     )
+    if plugins.refused:
+        raise plugins.refused[0]
     for table in plugins.tables.values():
         parse_plugin(settings, table, file=file)
     unread = set(settings.plugins.names) - set(plugins.tables)

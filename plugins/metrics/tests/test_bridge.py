@@ -18,9 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from palaver.chain.backend import Finish
 from palaver.chain.readings import Reading
+from palaver.cli.checking import find_problems
 from palaver.errors import BackendUnavailable, ConfigError
 from palaver.hookspecs import hookimpl
 from palaver.plugins import make_plugin_manager
+from palaver.startup import prepare
 from palaver.testing.scripted import ScriptedBackend, scripted_type
 from palaver.testing.server import RunningServer, running_server
 from palaver_metrics.bridge import VARIABLE, MetricsBridge
@@ -345,12 +347,22 @@ def test_a_token_that_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
         MetricsBridge(environ={VARIABLE: "secret"})
     assert "secret" not in str(caught.value)
     monkeypatch.setenv(VARIABLE, "secret")
-    (info,) = [
-        one
-        for one in make_plugin_manager(environ={"PALAVER_PLUGINS": "metrics"}, quiet=True).infos
-        if one.name == "metrics"
-    ]
+    plugins = make_plugin_manager(environ={"PALAVER_PLUGINS": "metrics"}, quiet=True)
+    (info,) = [one for one in plugins.infos if one.name == "metrics"]
     assert "is shorter than" in (info.problem or "")
+
+
+async def test_nobody_serves_with_such_a_token(
+    palaver_world: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Start fails with one line that names the variable, and `palaver check` says the same."""
+    monkeypatch.setenv(VARIABLE, "secret")
+    with pytest.raises(ConfigError, match=f"{VARIABLE}: is shorter than 16"):
+        await prepare(str(palaver_world))
+    assert not caplog.records
+    _, problems, _ = find_problems(str(palaver_world), {})
+    (problem,) = [one for one in problems if VARIABLE in one.message]
+    assert problem.severity == "error"
 
 
 # --- what it is made of -------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ __all__ = ["find_problems"]
 
 
 def find_problems(
-    world: str | None, overrides: Mapping[str, Any]
+    world: str | None, overrides: Mapping[str, Any], environ: Mapping[str, str] | None = None
 ) -> tuple[Path, list[Problem], str]:
     """Look at everything in a world.
 
     Args:
         world: A folder, the name of an example, or None.
         overrides: Settings by dotted key.
+        environ: The environment, which comes before the file here as it does for a server; the
+            process's by default.
 
     Returns:
         The world's folder, its problems, and what was looked at, in words.
@@ -34,18 +37,23 @@ def find_problems(
     Raises:
         WorldError: There is no such world.
     """
-    first = make_plugin_manager()
+    environ = os.environ if environ is None else environ
+    first = make_plugin_manager(environ=environ)
     located = locate(world, first)
     folder = located.folder
     problems: list[Problem] = []
     toml = folder / "palaver.toml"
     try:
-        settings = load_settings(toml if toml.is_file() else None, overrides=overrides)
+        settings = load_settings(
+            toml if toml.is_file() else None, environ=environ, overrides=overrides
+        )
     except ConfigError as err:
         # The rest of the world is still worth looking at.
-        problems += _in_settings(err, toml)
+        problems += _in_settings(err, folder)
         settings = load_settings(None)
-    plugins = _plugins(located, settings, problems, first)
+    plugins = _plugins(located, settings, problems, first, environ)
+    for refused in plugins.refused:
+        problems += _in_settings(refused, folder)
     for table in plugins.tables.values():
         try:
             parse_plugin(settings, table, file=toml)
@@ -61,7 +69,7 @@ def find_problems(
     try:
         chosen_store(settings, plugins.store_types, toml)
     except ConfigError as err:
-        problems += _in_settings(err, toml)
+        problems += _in_settings(err, folder)
     snapshot = load_world(folder, plugins.template_folders, trusted=located.shipped)
     problems += check_world(snapshot, settings, plugins.backend_types)
     lines = sum(len(found) for found in snapshot.lines.values())
@@ -75,14 +83,19 @@ def find_problems(
     return folder, problems, counts
 
 
-def _in_settings(err: ConfigError, toml: Path) -> Iterator[Problem]:
+def _in_settings(err: ConfigError, folder: Path) -> Iterator[Problem]:
+    """Yield what is wrong; what stands in no file, but in the environment, is the world's."""
     for one in (err, *err.others):
         key = f"{one.key}: " if one.key else ""
-        yield Problem(Path(one.file or toml), one.line, "error", f"{key}{one.problem}")
+        yield Problem(Path(one.file or folder), one.line, "error", f"{key}{one.problem}")
 
 
 def _plugins(
-    located: Located, settings: Settings, problems: list[Problem], first: Plugins
+    located: Located,
+    settings: Settings,
+    problems: list[Problem],
+    first: Plugins,
+    environ: Mapping[str, str],
 ) -> Plugins:
     """Load the plugins the world would run with, and report those that fail."""
     folder = located.folder
@@ -91,7 +104,11 @@ def _plugins(
     if not trusted:
         try:
             _, wants = world_settings(
-                folder, trusted=False, types=first.backend_types, stores=first.store_types
+                folder,
+                trusted=False,
+                environ=environ,
+                types=first.backend_types,
+                stores=first.store_types,
             )
         except ConfigError:
             wants = []  # It is reported already.
@@ -112,6 +129,7 @@ def _plugins(
     plugins = make_plugin_manager(
         world_plugins=folder / "plugins" if trusted else None,
         block=settings.plugins.block if trusted else [],
+        environ=environ,
     )
     problems.extend(
         Problem(Path(info.source), None, "error", info.problem)

@@ -88,6 +88,7 @@ def _example(name: str) -> Path:
     log_to_stderr()
     worlds = make_plugin_manager().worlds
     if name not in worlds:
-        hint = did_you_mean(name, worlds) or "; install `./prompts` of Palaver's checkout, which brings two"
+        missing = "; install `./prompts` of Palaver's checkout, which brings two"
+        hint = did_you_mean(name, worlds) or missing
         raise WorldError(f"there is no example world {name!r}{hint}")
     return worlds[name]
