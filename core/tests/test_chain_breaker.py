@@ -157,9 +157,26 @@ def test_a_refused_key_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
             breaker.unauthorized("the key was refused; set API_KEY")
             clock.now += 1.0
     told = [record.getMessage() for record in caplog.records]
-    assert told == [
-        f"backend local is left alone for {KEY_REST_S:.1f} s: the key was refused; set API_KEY"
-    ]
+    assert len(told) == 1
+    assert told[0].endswith(" s: the key was refused; set API_KEY")
+
+
+def test_the_log_tells_the_rest_with_its_chance(caplog: pytest.LogCaptureFixture) -> None:
+    """What the log says of a rest is what trails count down from."""
+    breaker = make(Clock(), dice=0.5)
+    breaker.unauthorized("the key was refused")
+    assert breaker.rest_s == pytest.approx(KEY_REST_S * 1.1)
+    rest = f"{breaker.rest_s:.1f} s"
+    assert caplog.messages == [f"backend local is left alone for {rest}: the key was refused"]
+
+
+def test_what_was_told_at_start_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    """A missing key is told when the server starts; the log has no second line of it."""
+    breaker = make(Clock())
+    breaker.known = frozenset({"the variable API_KEY is not set"})
+    breaker.unauthorized("the variable API_KEY is not set")
+    assert breaker.state == "open"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_a_server_that_stays_away_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

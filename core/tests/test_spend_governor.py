@@ -213,6 +213,17 @@ async def test_the_log_says_it_once(make: Make, caplog: pytest.LogCaptureFixture
     )
 
 
+async def test_a_closed_tap_is_not_used_up(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """A ceiling of 0 is told as what it is, and small amounts are written as money."""
+    caplog.set_level(logging.INFO, "palaver.spend")
+    governor = make(usd_per_day=0)
+    for _ in range(5):
+        refusal(governor)
+    assert caplog.messages == ["the ceiling of $0.00 a day lets nobody ask what costs money"]
+    reason = refusal(make(usd_per_player_day=1e-7))
+    assert reason.startswith("the ceiling of $0.0000001 a day for the player")
+
+
 async def test_what_is_only_held_is_not_reached(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

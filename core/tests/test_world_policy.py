@@ -150,6 +150,12 @@ def test_a_price_table_that_cannot_be_used(tmp_path: Path) -> None:
     assert "nowhere.toml" in told
 
 
+def test_a_closed_tap_is_meant(tmp_path: Path) -> None:
+    """`usd_per_day = 0` turns spending off in a hurry, whatever the other ceilings are."""
+    toml = BACKENDS.replace("usd_per_day = 10", "usd_per_day = 0\nusd_per_player_day = 0.5")
+    assert findings(tmp_path, f"{toml}[tiers.elite]\nusd_per_day = 3\n") == []
+
+
 @pytest.mark.parametrize("key", ["usd_per_player_day", "usd_per_session"])
 def test_ceilings_that_cannot_be_reached(tmp_path: Path, key: str) -> None:
     """A player cannot spend more than all of them together."""

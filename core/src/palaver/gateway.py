@@ -75,6 +75,7 @@ class Gateway:
         governor: Keeps what is spent below the ceilings.
         quality: How good replies are.
         hedges: How often two backends may work for the same turn.
+        flights: Requests under way.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -86,6 +87,11 @@ class Gateway:
         self.backends = {
             name: Entry(backend, kind) for name, (backend, kind) in parts.backends.items()
         }
+        for name, entry in self.backends.items():
+            told = (note.removeprefix(f"backends.{name}: ") for note in parts.notes)
+            known = frozenset(told)
+            for server in entry.servers:
+                server.breaker.known = known
         self.games: dict[str, Game] = {}
         self.recent = RecentTurns()
         self._worlds = parts.worlds
@@ -101,6 +107,7 @@ class Gateway:
             cache=self.cache,
         )
         self.hedges = self._pipeline.shared.hedges
+        self.flights = self._pipeline.shared.flights
         self.quality = Quality(
             parts.settings.quality,
             parts.settings.tiers,
@@ -392,7 +399,7 @@ class Gateway:
             note: The player's own words, or None.
         """
         if kind in ("dislike", "report"):
-            self.cache.forget(session.id, turn)
+            self.cache.dislike(session.id, turn, for_all=session.role == "engine")
         self._audience.feedback(turn, session, kind, note)
 
 

@@ -40,6 +40,7 @@ class Breaker:
     Attributes:
         reason: Why it is open, or None.
         opened: How often it went from closed to open.
+        known: Reasons that whoever runs the server was told at start; the log does not repeat them.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Breaker:
         self._probing = False
         self.reason: str | None = None
         self.opened = 0
+        self.known: frozenset[str] = frozenset()
 
     @property
     def state(self) -> State:
@@ -153,5 +155,7 @@ class Breaker:
             self.opened += 1
         # Once, and again only when it is something else: not a thousand times the same line.
         if first or (exact and reason != self.reason):
-            log.warning("%s is left alone for %.1f s: %s", self._name, seconds, reason)
+            # With the part that was left to chance: trails count down from the same number.
+            level = logging.DEBUG if reason in self.known else logging.WARNING
+            log.log(level, "%s is left alone for %.1f s: %s", self._name, self.rest_s, reason)
         self.reason = reason

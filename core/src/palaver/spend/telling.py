@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from decimal import Decimal
 
 from palaver.spend.sums import SPECK, Sum
 
@@ -39,6 +40,10 @@ def tell_reached(one: Sum, usd: float) -> None:
     if one.reached or one.ceiling is None or one.spent + usd <= one.ceiling + SPECK:
         return
     one.reached = True
+    if not one.ceiling:
+        # Nothing has run out: somebody closed the tap.
+        log.log(_level(one), "%s lets nobody ask what costs money", ceiling_of(one))
+        return
     until = "for the rest of it" if one.kind == "session" else "until 00:00 UTC"
     log.log(
         _level(one),
@@ -69,4 +74,8 @@ def _level(one: Sum) -> int:
 
 
 def _usd(amount: float) -> str:
-    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4g}"
+    """Return an amount in dollars and cents, or what is less with as many digits as tell it."""
+    if amount >= 1 or not amount:
+        return f"${amount:,.2f}"
+    # Nobody reads `1e-07` as money.
+    return f"${Decimal(f'{amount:.4g}'):f}"

@@ -259,14 +259,15 @@ def _ceilings(policy: Policy) -> Iterator[Finding]:
     if day is not None:
         for key in ("usd_per_player_day", "usd_per_session"):
             value = getattr(spend, key)
-            if value is not None and value > day:
+            # At 0 nothing is spent, on purpose: that must not take the other ceilings away.
+            if value is not None and value > day > 0:
                 yield _error(
                     f"${value:g} is more than usd_per_day, ${day:g}, and is never reached; "
                     "make it less",
                     *("spend", key),
                 )
         for name, tier in policy.settings.tiers.items():
-            if tier.usd_per_day is not None and tier.usd_per_day > day:
+            if tier.usd_per_day is not None and tier.usd_per_day > day > 0:
                 yield _warning(
                     f"${tier.usd_per_day:g} is more than usd_per_day of [spend], ${day:g}, which "
                     "is reached before",
