@@ -1,4 +1,8 @@
-"""Every fault at every place of the chain, on real sockets: the promise of the chain holds."""
+"""Every fault at every place of the chain, on real sockets: no turn is lost, mixed up or stuck.
+
+How soon the words come depends on the machine here, so limits have seconds of slack. That they come
+to the millisecond when they are due is tried in virtual time: `core/tests/test_chain_race.py`.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ async def misbehave(server: FaultServer, fault: str) -> None:
 async def test_a_fault_costs_no_turn(
     fault: str, stage: Any, make_chain: Any, faulty_ms: int, soon_ms: int
 ) -> None:
-    """Wherever in the chain it is, the turn has one end, in character, in time, in one voice."""
+    """Wherever in the chain it is, the turn has one end, in character, in one voice, unstuck."""
     chains = {place: make_chain(place, limits={place: faulty_ms}) for place in PLACES}
     limits = dict.fromkeys(PLACES, faulty_ms)
     every = make_chain("all", limits=dict(limits), first_text_ms=soon_ms)
