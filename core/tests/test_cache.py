@@ -155,7 +155,9 @@ async def test_turns_that_share_a_reply_do_not_stand_for_more(world: Path) -> No
                 # Prompts name the player.
                 upsert(palaver, f"p{number}", name="Ada")
                 group.create_task(say(palaver, "Hello", f"p{number}"))
-            await palaver.backend.called()
+            async with asyncio.timeout(30):
+                while palaver.gateway.flights.listeners < 10:  # noqa: ASYNC110  # nobody tells
+                    await asyncio.sleep(0.01)
             gate.set()
         assert len(palaver.backend.calls) == 1
         assert not await cached(palaver, "Hello", "late")
@@ -257,7 +259,7 @@ async def test_a_rule_names_whose_fact_it_means(world: Path, fact: str, same: bo
     ("reply", "reason"),
     [
         pytest.param("Welcome, Ada.", "names", id="name"),
-        pytest.param("Welcome. <do give {}>", None, id="action"),
+        pytest.param("Welcome. <do give {}>", "acts", id="action"),
         pytest.param("Welcome to the cicada hall.", None, id="part of a word"),
         pytest.param("How is the bakers guild?", "names", id="fact"),
         pytest.param("You have 1200 coins.", "names", id="number"),
@@ -519,3 +521,38 @@ async def test_what_was_kept_passes_the_checks_of_today(world: Path) -> None:
             ("cache", "objected"),
             ("local", "served"),
         ]
+
+
+@pytest.mark.parametrize(
+    "reply", ['Take it. <do give {"gold": 5}>', "Look here. <do vanish>"], ids=["with", "unknown"]
+)
+async def test_what_has_to_be_decided_is_decided_each_time(world: Path, reply: str) -> None:
+    """An action with arguments, or one that the engine did not declare, is nobody else's."""
+    action = {"name": "give", "description": "Give.", "args": {"type": "object"}}
+    async with serving(world, ONE, reply) as palaver:
+        engine = await palaver.ready(capabilities=["action"])
+        await engine.send({"type": "actions.set", "actions": [action]})
+        await engine.ping()
+        await say(palaver, "Hello", "p1")
+        assert not await cached(palaver, "Hello", "p2")
+        assert palaver.gateway.cache.counts["elite"].refused["acts"] == 2
+
+
+async def test_one_player_takes_nothing_away_from_the_others(world: Path) -> None:
+    """Whoever dislikes a reply is spared it; three different players take it away from all."""
+    async with serving(world, ONE) as palaver:
+        cache = palaver.gateway.cache
+        await say(palaver, "Hello", "p0")
+
+        async def dislike(player: str) -> None:
+            engine = await palaver.ready()
+            assert (await engine.say("vlad", "Hello", turn="t1", player=player))["cached"]
+            cache.dislike(engine.session, "t1", for_all=False)
+
+        await dislike("p1")
+        assert not await cached(palaver, "Hello", "p1")
+        assert await cached(palaver, "Hello", "p9")
+        await dislike("p2")
+        assert (await say(palaver, "Hello", "p8")).text == "Answer 1."
+        await dislike("p3")
+        assert (await say(palaver, "Hello", "p7")).text != "Answer 1."

@@ -24,6 +24,7 @@ from palaver.cache.renew import Renewer, private
 from palaver.cache.shared import SharedShelves
 from palaver.cache.shelf import Shelf, Variant, text_id
 from palaver.cache.situation import Situation, situation_of
+from palaver.cache.unloved import Unloved
 from palaver.turn.tags import actions_in, without_tags
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class _Said:
     key: str
     variant: str
     rule: CacheRule
+    voter: str
 
 
 class DialogueCache:
@@ -83,6 +85,7 @@ class DialogueCache:
         self._clock = clock
         self._near = Near(settings.limits.cache_bytes)
         self._heard = Heard()
+        self._unloved = Unloved()
         self._said: OrderedDict[tuple[str, str], _Said] = OrderedDict()
         self._shared = SharedShelves(store)
         self._renewer: Renewer | None = None
@@ -205,22 +208,24 @@ class DialogueCache:
             self._near.put(key, shelf)
             self._share(key, shelf, rule)
 
-    def forget(self, session: str, turn: str) -> None:
-        """Say a reply to nobody again, because whoever heard it did not like it.
+    def dislike(self, session: str, turn: str, *, for_all: bool) -> None:
+        """Say a reply no more to whoever heard it, because they did not like it.
 
         Args:
             session: Id of the session.
             turn: Id of the turn, which is over.
+            for_all: Whether it is taken away from everybody at once; else when several players
+                do not like it.
         """
         said = self._said.pop((session, turn), None)
-        if said is not None:
+        if said is not None and (self._unloved.vote(said.variant, said.voter) or for_all):
             self._banish(said.key, said.variant, said.rule)
 
     def _note(self, turn: Turn, rule: CacheRule, key: str, variant: Variant) -> None:
         """Note what was heard."""
         self._heard.add(turn, variant.id)
         if turn.session is not None:
-            self._said[turn.session, turn.id] = _Said(key, variant.id, rule)
+            self._said[turn.session, turn.id] = _Said(key, variant.id, rule, _voter(turn))
             if len(self._said) > MAX_SAID:
                 self._said.popitem(last=False)
 
@@ -230,7 +235,8 @@ class DialogueCache:
         return self.counts.setdefault(name, CacheCounts())
 
     def _choose(self, shelf: Shelf, turn: Turn) -> Variant | None:
-        return shelf.choose(self._heard.before(turn), turn.actions, self._dice)
+        unwanted = self._unloved.spared(_voter(turn))
+        return shelf.choose(self._heard.before(turn), turn.actions, self._dice, unwanted)
 
     def _models_of(self, turn: Turn) -> str:
         """Return a name for what else a reply depends on; another model speaks otherwise."""
@@ -348,3 +354,8 @@ class DialogueCache:
         else:
             counts.refused["same"] += 1
         return True
+
+
+def _voter(turn: Turn) -> str:
+    """Return who hears a reply."""
+    return f"{turn.game}\0{turn.counterpart_key or turn.npc.id}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from palaver.cache.naming import Words
 from palaver.cache.shelf import MAX_RAW_CHARS, text_id
 from palaver.turn.intent import vocabulary
-from palaver.turn.tags import without_tags
+from palaver.turn.tags import actions_in, without_tags
 
 if TYPE_CHECKING:
     from palaver.cache.shelf import Shelf
@@ -47,7 +47,13 @@ def unfit(
         return "not_its_voice"
     if shelf is not None and text_id(without_tags(raw)) in shelf.gone:
         return "disliked"
-    return _telling(turn, situation, raw)
+    if (telling := _telling(turn, situation, raw)) is not None:
+        return telling
+    for name, has_arguments in actions_in(raw).items():
+        # Who gives what to whom is decided each time, and only where the engine can do it.
+        if has_arguments or name not in turn.actions:
+            return "acts"
+    return None
 
 
 def _telling(turn: Turn, situation: Situation, raw: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -166,7 +166,11 @@ class Shelf:
         return was
 
     def choose(
-        self, heard: Sequence[str], actions: Iterable[str], dice: random.Random
+        self,
+        heard: Sequence[str],
+        actions: Iterable[str],
+        dice: random.Random,
+        unwanted: Collection[str] = (),
     ) -> Variant | None:
         """Return the reply to say now, or None if each was just heard or cannot be acted out.
 
@@ -174,9 +178,12 @@ class Shelf:
             heard: Ids of what was heard before, the last one at the end.
             actions: What the engine can carry out.
             dice: Chooses among those that were not heard.
+            unwanted: Ids of what the player does not want to hear again.
         """
         known = frozenset(actions)
-        sayable = [one for one in self.variants if known.issuperset(one.actions)]
+        sayable = [
+            one for one in self.variants if known.issuperset(one.actions) and one.id not in unwanted
+        ]
         if heard:
             sayable = [one for one in sayable if one.id != heard[-1]]
         fresh = [one for one in sayable if one.id not in heard]

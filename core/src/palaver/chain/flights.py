@@ -106,6 +106,11 @@ class Flight:
             self._run(), name=f"backend {server.backend} {server.name}"
         )
 
+    @property
+    def listeners(self) -> int:
+        """Turns that listen."""
+        return len(self._listeners)
+
     def join(self, listener: Listener) -> None:
         """Listen: takes at once what came already, then every piece."""
         self._listeners.append(listener)
@@ -277,6 +282,11 @@ class Flights:
 
     def __init__(self) -> None:
         self._flying: dict[Hashable, Flight] = {}
+
+    @property
+    def listeners(self) -> int:
+        """Turns that listen to requests which may be shared."""
+        return sum(flight.listeners for flight in self._flying.values())
 
     def find(self, key: Hashable, urgency: Urgency, ends_at: float) -> Flight | None:
         """Return a request under way that asks for the same, or None.

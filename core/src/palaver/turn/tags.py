@@ -184,13 +184,14 @@ def without_tags(text: str) -> str:
     return (shown + (rest.lstrip() if not shown or shown[-1].isspace() else rest)).strip()
 
 
-def actions_in(text: str) -> list[str]:
-    """Return the names of the actions that a text calls."""
-    found = []
+def actions_in(text: str) -> dict[str, bool]:
+    """Return the names of the actions that a text calls, each with whether it has arguments."""
+    found: dict[str, bool] = {}
     for opening in _OPEN.finditer(text):
         match = _DO.match(text, opening.end())
         if match is not None and not opening[1] and opening[2].lower() == "do":
-            found.append(match[1])
+            arguments = text[match.end() : match.end() + 1] not in (">", "")
+            found[match[1]] = found.get(match[1], False) or arguments
     return found
 
 
