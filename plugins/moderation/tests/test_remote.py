@@ -157,3 +157,27 @@ async def test_an_answer_from_before_says_nothing_of_now(service) -> None:
     assert await old == frozenset()
     assert not one.answers
     await one.close()
+
+
+async def test_a_service_that_is_away_empties_no_cache(moderated, service) -> None:
+    """Strict: what nobody can check is not said, and is there again when somebody can."""
+    overrides = {"tiers.elite.cache": {"variants": 1}}
+    more = "failures = 100\ncache = 0"
+    async with moderated(remote(service.url, more), safety="strict", overrides=overrides) as world:
+        engine = await world.palaver.ready()
+
+        async def greet(player: str):
+            return await engine.say("vlad", "Good evening.", turn=player, player=player)
+
+        await greet("ada")
+        async with asyncio.timeout(30):
+            counts = world.palaver.gateway.cache.counts
+            while not counts["elite"].stored:  # noqa: ASYNC110  # no event
+                await asyncio.sleep(0.001)
+        assert (await greet("bob"))["cached"]
+        service.status = 500
+        assert (await greet("cleo"))["text"] == "An authored line."
+        service.status = 200
+        asked = len(world.backend.requests)
+        assert (await greet("dora"))["cached"]
+        assert len(world.backend.requests) == asked
