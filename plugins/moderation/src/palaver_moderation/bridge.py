@@ -63,6 +63,9 @@ class ModerationBridge:
         known = {one.category for one in words.lists} | set(settings.patterns)
         self._tell_unknown(settings, known)
         self.settings, self._rules = settings, RuleBook(settings, words)
+        # Compiled now, for nobody should wait for that in the middle of a talk.
+        for lang in {"en", *(one.front.lang for one in gateway.world.personas.values())}:
+            self._rules.of(lang)
         self._instant = frozenset(
             name for name, entry in gateway.backends.items() if entry.type.instant
         )

@@ -186,7 +186,7 @@ class Rules:
 
 
 class RuleBook:
-    """The rules of all languages, each compiled when it is first spoken.
+    """The rules of all languages, each compiled when it is first asked for.
 
     Args:
         settings: The settings.
