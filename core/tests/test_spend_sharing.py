@@ -14,6 +14,7 @@ from palaver.chain.backend import BackendSettings, BackendType, GenerateRequest,
 from palaver.config.models import Settings
 from palaver.errors import StoreError
 from palaver.spend import sharing, sums
+from palaver.spend.book import read_book
 from palaver.spend.governor import Governor, Reservation
 from palaver.store import MemoryStore
 from palaver.testing.scripted import ScriptedBackend
@@ -259,3 +260,25 @@ async def test_sums_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [one.name for one in book.of_today()]
     assert names == ["busy", "p8", "p9"]
     assert book.get("player", "busy") is busy
+
+
+async def test_sums_add_up_where_gateways_take_turns(at_once: None, tmp_path: Path) -> None:
+    """A tier and a backend without a ceiling are asked for too, and the day's file has it."""
+    store = SharedStore()
+    first = governor_of(store, tmp_path, usd_per_day=9)
+    second = governor_of(store, usd_per_day=9)
+    await first.start()
+    await second.start()
+    assert ask(first)
+    await until(lambda: first.spent().get("backend") == {"cloud": 1})
+    assert ask(second)
+    await until(lambda: second.spent().get("backend") == {"cloud": 2})
+    ask_free(first)
+    await until(lambda: [*first.spent().get("backend", {}).values()] == [2])
+    await until(lambda: [*first.spent().get("tier", {}).values()] == [2])
+    await until(lambda: first.spent()["all"][""] == 2)
+    await first.close()
+    await second.close()
+    known = read_book(tmp_path)
+    assert known is not None
+    assert known[1]["backend"]["cloud"]["spent"] == known[1]["all"][""]["spent"] == 2

@@ -187,8 +187,9 @@ class Governor:
                 return f"{ceiling_of(one)} leaves no room for it"
         for one in sums:
             one.held += usd
-            # A session's id resumes it: nobody else gets to know it.
-            if self._sharing is not None and one.ceiling is not None and one.kind != "session":
+            # Those without a ceiling too: whoever reads the sums expects that they add up. But a
+            # session's id resumes it: nobody else gets to know it.
+            if self._sharing is not None and one.kind != "session" and self._is_shared(one):
                 self._sharing.refresh(one)
         tier = turn.tier_name if turn.tier_name in self._tiers else "other"
         return Reservation(name, usd, price, read, max_tokens, tier, sums)
@@ -254,9 +255,11 @@ class Governor:
 
     def _share(self, one: Sum) -> None:
         """Tell other gateways of a sum soon, unless nobody would ask for it."""
-        wanted = one.kind != "player" or self._spend.usd_per_player_day is not None
-        if self._sharing is not None and wanted:
+        if self._sharing is not None and self._is_shared(one):
             self._sharing.push(one)
+
+    def _is_shared(self, one: Sum) -> bool:
+        return one.kind != "player" or self._spend.usd_per_player_day is not None
 
     def _roll(self) -> None:
         """Begin a new day where midnight has passed; calls under way count for the old one."""

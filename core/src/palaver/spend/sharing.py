@@ -177,9 +177,10 @@ class Sharing:
             if not told:
                 one.unpushed += amount
         one.refused = 0
+        before = one.spent
         one.learn(total, self._clock())
-        if amount and self._told is not None:
-            # Who starts after this one must not tell it again.
+        if (amount or one.spent != before) and self._told is not None:
+            # Who starts after this one must not tell it again; who reads it sees all gateways'.
             self._told((one,))
         if not one.unpushed:
             self._waiting.pop(one, None)
