@@ -154,6 +154,24 @@ def test_what_was_spent(
     assert "The last day with any was 2026-01-01." in cli(*asked).stdout
 
 
+def test_the_world_is_an_argument(cli: Cli, palaver_world: Path, read_json: ReadJson) -> None:
+    """As with other commands; said twice it is a mistake."""
+    world = str(palaver_world)
+    assert read_json(cli("cost", world, "--spent", "--json"))["usd"] == 0
+    assert cli("cost", world, "--world", world).exit_code == 2
+
+
+def test_what_is_assumed_is_said(cli: Cli, palaver_world: Path, read_json: ReadJson) -> None:
+    """Below the table stands what a cache was measured to answer; authored lines are not cached."""
+    shown = " ".join(cli("cost").stdout.split())
+    assert "80 % from the cache (--cache) is assumed." in shown
+    assert "0.3 to 3.4 %" in shown
+    (palaver_world / "palaver.toml").write_text("")
+    found = read_json(cli("cost", str(palaver_world), "--json"))
+    assert {one["cached"] for one in found["scenarios"]} == {0}
+    assert "2 % of them by the cache" in " ".join(cli("cost", str(palaver_world)).stdout.split())
+
+
 def entry(usd: float) -> dict[str, float]:
     """Return a sum as it is written down."""
     return {"spent": usd, "unpushed": 0.0}

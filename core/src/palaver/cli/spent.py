@@ -63,6 +63,12 @@ def say_spent(world: str | None, settings: Mapping[str, Any], *, as_json: bool) 
         if len(names) > MAX_ROWS:
             rest = sum(usd for _, usd in names[MAX_ROWS:])
             rows.add_row(kind, f"{len(names) - MAX_ROWS} more", f"{rest:,.4f}")
+    if world is None and located.shipped:
+        out.print(
+            f"[dim]That is the example world. Name yours: `palaver cost my-game --spent`, and set "
+            f"PALAVER_DATA_DIR where `serve` has it. ({safe(folder)})[/]",
+            soft_wrap=True,
+        )
     if total:
         out.print()
         out.print(rows)
