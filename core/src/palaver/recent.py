@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from palaver.hints import nearest
 from palaver.messages import ServedByInfo, TrailEntry, UsageInfo
-from palaver.turn.done import trail_entry
+from palaver.turn.done import told
 
 if TYPE_CHECKING:
     from palaver.turn.model import Turn, TurnResult
@@ -76,26 +76,7 @@ class _Kept:
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        result, served = self.result, self.result.served_by
-        return {
-            **self.about,
-            "status": result.status,
-            "served_by": {
-                "backend": served.backend,
-                "type": served.type,
-                "model": served.model,
-                "adapter": served.adapter,
-            },
-            "trail": [trail_entry(attempt) for attempt in result.trail],
-            "usage": {
-                "prompt_tokens": result.usage.prompt_tokens,
-                "completion_tokens": result.usage.completion_tokens,
-                "cost_usd": result.usage.cost_usd,
-            },
-            "ttft_ms": None if result.ttft_ms is None else round(result.ttft_ms, 2),
-            "total_ms": round(result.total_ms, 2),
-            "cached": result.cached,
-        }
+        return {**self.about, "status": self.result.status, **told(self.result)}
 
 
 class RecentTurns:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from palaver.turn.model import Attempt, Turn, TurnResult
 
-__all__ = ["done_message", "trail_entry"]
+__all__ = ["done_message", "told", "trail_entry"]
 
 MAX_DONE_BYTES = 59_900
 """Longest `turn.done` but for its number; a message has at most 60,000 bytes."""
@@ -22,10 +22,19 @@ to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 def done_message(turn: Turn, result: TurnResult) -> tuple[str, str]:
     """Return head and tail of `turn.done`."""
+    rest = {"status": result.status, "text": result.text, **told(result)}
+    head = f'{{"type":"turn.done","turn":{quote(turn.id)},"seq":'
+    tail = "," + to_json(rest)[1:]
+    if len(head) + len(tail) > MAX_DONE_BYTES:
+        rest["trail"] = _short_trail(result.trail)
+        tail = "," + to_json(rest)[1:]
+    return head, tail
+
+
+def told(result: TurnResult) -> dict[str, Any]:
+    """Return who spoke, at what cost and when, as JSON has it; the words are not among it."""
     served = result.served_by
-    rest: dict[str, Any] = {
-        "status": result.status,
-        "text": result.text,
+    return {
         "served_by": {
             "backend": served.backend,
             "type": served.type,
@@ -42,12 +51,6 @@ def done_message(turn: Turn, result: TurnResult) -> tuple[str, str]:
         "total_ms": round(result.total_ms, 2),
         "cached": result.cached,
     }
-    head = f'{{"type":"turn.done","turn":{quote(turn.id)},"seq":'
-    tail = "," + to_json(rest)[1:]
-    if len(head) + len(tail) > MAX_DONE_BYTES:
-        rest["trail"] = _short_trail(result.trail)
-        tail = "," + to_json(rest)[1:]
-    return head, tail
 
 
 def trail_entry(attempt: Attempt) -> dict[str, Any]:
