@@ -365,6 +365,33 @@ async def test_nobody_serves_with_such_a_token(
     assert problem.severity == "error"
 
 
+class Finder:
+    """A bridge that counts as moderation does, and something else besides."""
+
+    name = "finder"
+    counts: Any = {("player", "hate", "refuse"): 3, "other": 1}  # noqa: RUF012 - nobody changes it
+
+    def routes(self, gateway: Any) -> list[Any]:
+        """Add no route."""
+        return []
+
+    async def start(self, gateway: Any) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+async def test_what_bridges_find(palaver_world: Path) -> None:
+    """What moderation and its like count is shown by who spoke, category and action."""
+    async with serving(palaver_world) as palaver:
+        palaver.gateway.plugins.bridges.append(Finder())
+        _, text = await get(palaver)
+    wanted = 'palaver_finds_total{action="refuse",bridge="finder",category="hate",who="player"} 3.0'
+    assert wanted in text
+    assert text.count("\npalaver_finds_total{") == 1
+
+
 # --- what it is made of -------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
@@ -25,6 +26,8 @@ __all__ = ["Frozen", "snapshot"]
 log = logging.getLogger("palaver.metrics")
 
 STATES = ("closed", "open", "half_open")
+MAX_FINDS = 500
+"""Series of what bridges found; more are left out."""
 
 
 class Frozen:
@@ -64,6 +67,7 @@ def snapshot(
         lambda: _cache(gateway),
         lambda: _spend(gateway),
         lambda: _quality(gateway),
+        lambda: _finds(gateway),
         lambda: _gpus(gpus),
         lambda: _readings(readings),
     )
@@ -230,6 +234,31 @@ def _quality(gateway: Gateway) -> Iterator[Metric]:
         for result in ("scored", "failed", "left_out"):
             judged.add_metric([result], getattr(judge, result))
         yield judged
+
+
+def _finds(gateway: Gateway) -> Iterator[Metric]:
+    """Yield what bridges count by who spoke, category and action, as moderation does.
+
+    A bridge that wants to be shown has `counts`, a mapping of three such words to a number.
+    """
+    finds = _counter(
+        "finds",
+        "What a bridge such as moderation found in what was said, by who said it (player, npc), "
+        "and what was done about it.",
+        "bridge",
+        "who",
+        "category",
+        "action",
+    )
+    for bridge in gateway.plugins.bridges:
+        counts = getattr(bridge, "counts", None)
+        if not isinstance(counts, Mapping):
+            continue
+        for which, count in islice(counts.items(), MAX_FINDS):
+            # Other bridges may count other things.
+            if isinstance(which, tuple) and len(which) == 3:
+                finds.add_metric([bridge.name, *map(str, which)], count)
+    yield finds
 
 
 def _gpus(gpus: Sequence[Gpu]) -> Iterator[Metric]:
