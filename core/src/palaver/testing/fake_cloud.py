@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
@@ -23,9 +23,9 @@ from palaver.testing.fake_cloud_anthropic import AnthropicWords
 from palaver.testing.fake_cloud_gemini import GeminiWords
 from palaver.testing.fake_cloud_openai import OpenAIWords
 from palaver.testing.fake_cloud_words import Words
+from palaver.testing.fake_server import FakeServer, cut
+from palaver.testing.fake_state import Asked
 from palaver.testing.fake_vllm_reply import CUT, HANG, Fail, Raw, Reply
-from palaver.testing.fake_vllm_state import Asked
-from palaver.testing.fake_vllm_stream import cut
 
 __all__ = ["CUT", "HANG", "WORDS", "Asked", "Fail", "FakeCloud", "Raw", "Reply", "Thought"]
 
@@ -50,7 +50,7 @@ class _Refuse(Exception):
         super().__init__(status)
 
 
-class FakeCloud:
+class FakeCloud(FakeServer[Asked]):
     """A provider to be used with `async with`.
 
     Args:
@@ -79,67 +79,30 @@ class FakeCloud:
         api_key: str | None = None,
         port: int = 0,
     ) -> None:
+        super().__init__(api_key=api_key, port=port)
         self._provider, self._model, self._context_tokens = WORDS[provider], model, context_tokens
-        self.api_key, self.port = api_key, port
-        self.replies: list[Any] = [Reply()]
-        self.asked: list[Asked] = []
-        self.calls: list[str] = []
         self.refuses: set[str] = set()
         self.headers: dict[str, str] = {}
         self.error: tuple[int, Any] | None = None
-        self.running = 0
-        self._changed = asyncio.Condition()
-        self._runner: web.AppRunner | None = None
 
     @property
     def url(self) -> str:
         """Its address, with the version in its path."""
-        return f"http://127.0.0.1:{self.port}{self._provider.version}"
+        return f"{super().url}{self._provider.version}"
 
     @property
     def words(self) -> type[Words]:
         """How it speaks."""
         return self._provider
 
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        server = self._runner.server if self._runner is not None else None
-        return len(server.connections) if server is not None else 0
-
-    async def __aenter__(self) -> Self:
+    def _add_routes(self, router: web.UrlDispatcher) -> None:
         words = self._provider
-        app = web.Application(middlewares=[self._guard])
         chat = words.chat.replace("{model}", "{model:[^:]+}")
-        app.router.add_post(f"{words.version}{chat}", self._chat)
-        app.router.add_get(f"{words.version}/models", self._models)
-        self._runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=0
-        )
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
-        self.port = self._runner.addresses[0][1]
-        return self
+        router.add_post(f"{words.version}{chat}", self._chat)
+        router.add_get(f"{words.version}/models", self._models)
 
-    async def __aexit__(self, *_: object) -> None:
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-
-    async def until(self, check: Callable[[], bool]) -> None:
-        """Wait until something is true of the server; looked at whenever it does something."""
-        async with self._changed:
-            await self._changed.wait_for(check)
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-    @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         words = self._provider(self._model)
-        self.calls.append(f"{request.method} {request.path}")
-        await self._notify()
         try:
             key = request.headers.get(words.key_header)
             if self.api_key is not None and key != f"{words.key_prefix}{self.api_key}":
@@ -159,24 +122,12 @@ class FakeCloud:
         self._check(asked.body, request, words)
         reply = self._next(asked.body)
         if reply.status != 200:
-            headers = {"Retry-After": reply.retry_after} if reply.retry_after is not None else {}
-            error = words.error(reply.status, reply.error or "Not now.")
-            return web.json_response(error, status=reply.status, headers=headers)
-        self.running += 1
-        try:
-            await self._notify()
-            if reply.before_headers is CUT:
-                return cut(request)
-            if reply.before_headers is HANG:
-                await asyncio.Event().wait()
+            return self._error(reply, words.error(reply.status, reply.error or "Not now."))
+        async with self._noted(asked), self._counted():
+            gone = await self._before_headers(reply, request)
+            if gone is not None:
+                return gone
             return await self._stream(request, asked, reply, words)
-        except (asyncio.CancelledError, ConnectionResetError):
-            asked.aborted.set()
-            raise
-        finally:
-            self.running -= 1
-            asked.ended.set()
-            await self._notify()
 
     def _check(self, body: dict[str, Any], request: web.Request, words: Words) -> None:
         if self.error is not None:
@@ -195,12 +146,6 @@ class FakeCloud:
         words.prompt_tokens = sum(map(len, words.texts(body))) // 4 + 1
         if words.prompt_tokens > self._context_tokens:
             raise _Refuse(400, words.error(400, **words.too_long))
-
-    def _next(self, body: Mapping[str, Any]) -> Reply:
-        script = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        if callable(script):
-            script = script(body)
-        return script if isinstance(script, Reply) else Reply(steps=script)
 
     async def _stream(
         self, request: web.Request, asked: Asked, reply: Reply, words: Words

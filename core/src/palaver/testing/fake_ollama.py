@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
@@ -32,8 +32,8 @@ from palaver.testing.fake_ollama_state import (
     line,
 )
 from palaver.testing.fake_ollama_stream import OllamaStream
+from palaver.testing.fake_server import FakeServer
 from palaver.testing.fake_vllm_reply import CUT, HANG, Fail, Raw, Reply
-from palaver.testing.fake_vllm_stream import cut
 
 __all__ = ["CUT", "HANG", "AskedOllama", "Fail", "FakeModel", "FakeOllama", "Raw", "Reply", "Think"]
 
@@ -42,7 +42,7 @@ DEFAULT_NUM_CTX = 4_096
 _RUNNER = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread")
 
 
-class FakeOllama:
+class FakeOllama(FakeServer[AskedOllama]):
     """A server to be used with `async with`.
 
     Args:
@@ -78,96 +78,35 @@ class FakeOllama:
         api_key: str | None = None,
         port: int = 0,
     ) -> None:
+        super().__init__(api_key=api_key, port=port)
         self.models = dict(models if models is not None else {"tiny:latest": FakeModel()})
         self.max_queue, self.max_loaded = max_queue, max_loaded
-        self.api_key, self.port = api_key, port
-        self.replies: list[Any] = [Reply()]
-        self.asked: list[AskedOllama] = []
-        self.calls: list[str] = []
         self.loads: list[tuple[str, int]] = []
         self.aborted_loads = 0
         self.load_hold: asyncio.Event | None = None
         self.memory: dict[str, InMemory] = {}
-        self.running = self.most = self._answering = 0
+        self.most = self._answering = 0
         self.pulls: dict[str, Sequence[Mapping[str, Any]]] = {}
         self.pull_hold: asyncio.Event | None = None
         self._parallel = asyncio.Semaphore(parallel)
         self._scheduler = asyncio.Lock()
-        self._runner: web.AppRunner | None = None
-        self._changed = asyncio.Condition()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    @property
-    def url(self) -> str:
-        """Its address, without a path."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        server = self._runner.server if self._runner is not None else None
-        return len(server.connections) if server is not None else 0
 
     async def start(self) -> None:
         """Listen; after `stop` on the same port, with nothing in memory."""
         self.memory.clear()
-        app = web.Application(middlewares=[self._guard])
-        app.router.add_post("/api/chat", self._chat)
-        app.router.add_post("/api/show", self._show)
-        app.router.add_post("/api/pull", self._pull)
-        app.router.add_get("/api/tags", self._tags)
-        app.router.add_get("/api/ps", self._ps)
-        app.router.add_get("/api/version", self._version)
-        self._runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=0
-        )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        await super().start()
 
-    async def stop(self) -> None:
-        """Go away: connections break and the port refuses; safe to call twice."""
-        runner, self._runner = self._runner, None
-        if runner is None:
-            return
-        if runner.server is not None:
-            for connection in list(runner.server.connections):
-                if connection.transport is not None:
-                    connection.transport.abort()
-        await runner.cleanup()
-
-    async def wait_asked(self, times: int = 1) -> AskedOllama:
-        """Wait until that many chats were asked for, and return that one."""
-        await self.until(lambda: len(self.asked) >= times)
-        return self.asked[times - 1]
-
-    async def wait_running(self, count: int) -> None:
-        """Wait until exactly so many chats are there."""
-        await self.until(lambda: self.running == count)
-
-    async def until(self, check: Callable[[], bool]) -> None:
-        """Wait until something is true of the server; looked at whenever it does something."""
-        async with self._changed:
-            await self._changed.wait_for(check)
-
-    async def notify(self) -> None:
-        """Let those look who wait for something."""
-        async with self._changed:
-            self._changed.notify_all()
+    def _add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/api/chat", self._chat)
+        router.add_post("/api/show", self._show)
+        router.add_post("/api/pull", self._pull)
+        router.add_get("/api/tags", self._tags)
+        router.add_get("/api/ps", self._ps)
+        router.add_get("/api/version", self._version)
 
     # --- requests -------------------------------------------------------------------------------
 
-    @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        self.calls.append(f"{request.method} {request.path}")
-        await self.notify()
         if self.api_key and request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return web.json_response({"error": "unauthorized"}, status=401)
         try:
@@ -233,15 +172,8 @@ class FakeOllama:
             return await self._load_only(name, model, body)
         asked = AskedOllama(body, dict(request.headers))
         self.asked.append(asked)
-        try:
-            async with AsyncExitStack() as stack:
-                return await self._answer(request, asked, name, model, stack)
-        except (asyncio.CancelledError, ConnectionResetError):
-            asked.aborted.set()
-            raise
-        finally:
-            asked.ended.set()
-            await self.notify()
+        async with self._noted(asked), AsyncExitStack() as stack:
+            return await self._answer(request, asked, name, model, stack)
 
     async def _load_only(
         self, name: str, model: FakeModel, body: Mapping[str, Any]
@@ -292,14 +224,11 @@ class FakeOllama:
     ) -> web.StreamResponse:
         reply = self._next(asked.body)
         if reply.status != 200:
-            headers = {"Retry-After": reply.retry_after} if reply.retry_after is not None else None
             message = reply.error or (BUSY if reply.status == 503 else "something went wrong")
-            return web.json_response({"error": message}, status=reply.status, headers=headers)
+            return self._error(reply, {"error": message})
         if self._parallel.locked() and self.running - self._answering >= self.max_queue:
             raise Refusal(503, BUSY)
-        self.running += 1
-        stack.push_async_callback(self._leave)
-        await self.notify()
+        await stack.enter_async_context(self._counted())
         await self._schedule(name, model, asked.body)
         tokens = sum(len(str(one["content"])) for one in asked.body["messages"]) // 4
         if tokens >= self.memory[name].num_ctx and not model.context_shift:
@@ -308,26 +237,13 @@ class FakeOllama:
         self._answering += 1
         stack.callback(self._answered)
         self.most = max(self.most, self._answering)
-        if reply.before_headers is HANG:
-            await asyncio.Event().wait()
-        elif isinstance(reply.before_headers, asyncio.Event):
-            await reply.before_headers.wait()
-        elif reply.before_headers is CUT:
-            return cut(request)
+        gone = await self._before_headers(reply, request)
+        if gone is not None:
+            return gone
         return await OllamaStream(request, asked, reply, self.notify).run(max(1, tokens))
 
     def _answered(self) -> None:
         self._answering -= 1
-
-    async def _leave(self) -> None:
-        self.running -= 1
-        await self.notify()
-
-    def _next(self, body: Mapping[str, Any]) -> Reply:
-        script = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        if callable(script):
-            script = script(body)
-        return script if isinstance(script, Reply) else Reply(steps=script)
 
 
 def _seconds(keep_alive: Any) -> float:

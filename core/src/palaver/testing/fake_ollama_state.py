@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from palaver.testing.fake_state import Asked
 
 __all__ = ["AskedOllama", "FakeModel", "InMemory", "Refusal", "Think", "check_chat"]
 
@@ -127,23 +128,10 @@ class InMemory:
         }
 
 
-@dataclass(eq=False, slots=True)
-class AskedOllama:
-    """A chat that was asked for.
+class AskedOllama(Asked):
+    """A chat that was asked for."""
 
-    Attributes:
-        body: The request's JSON.
-        headers: Its headers.
-        sent: Text that was sent so far.
-        aborted: Set when the client left before the end.
-        ended: Set when it is over, whatever happened.
-    """
-
-    body: dict[str, Any]
-    headers: Mapping[str, str]
-    sent: str = ""
-    aborted: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    __slots__ = ()
 
     @property
     def last(self) -> str:

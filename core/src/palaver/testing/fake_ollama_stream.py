@@ -10,8 +10,8 @@ from aiohttp import web
 
 from palaver.testing import UNIT_S
 from palaver.testing.fake_ollama_state import CREATED, AskedOllama, Think, line
+from palaver.testing.fake_server import cut
 from palaver.testing.fake_vllm_reply import CUT, Fail, Raw, Reply
-from palaver.testing.fake_vllm_stream import cut
 from palaver.testing.scripted import Pause
 
 __all__ = ["OllamaStream"]

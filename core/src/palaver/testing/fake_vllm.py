@@ -16,12 +16,14 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
+from palaver.testing.fake_server import FakeServer
+from palaver.testing.fake_state import Asked
 from palaver.testing.fake_vllm_reply import (
     CUT,
     HANG,
@@ -33,14 +35,14 @@ from palaver.testing.fake_vllm_reply import (
     Step,
     error_body,
 )
-from palaver.testing.fake_vllm_state import Adapters, Asked, FakeError, PrefixCache
-from palaver.testing.fake_vllm_stream import Stream, cut
+from palaver.testing.fake_vllm_state import Adapters, FakeError, PrefixCache
+from palaver.testing.fake_vllm_stream import Stream
 from palaver.testing.scripted import Pause
 
 __all__ = ["CUT", "HANG", "Asked", "Fail", "FakeVllm", "Pause", "Raw", "Reply", "Script", "Step"]
 
 
-class FakeVllm:
+class FakeVllm(FakeServer[Asked]):
     """A server to be used with `async with`.
 
     Args:
@@ -65,6 +67,8 @@ class FakeVllm:
         healthy: What `/health` says.
     """
 
+    replies: list[Script]
+
     def __init__(
         self,
         *,
@@ -79,21 +83,16 @@ class FakeVllm:
         api_key: str | None = None,
         port: int = 0,
     ) -> None:
+        super().__init__(api_key=api_key, port=port)
         self.model, self.root, self.max_model_len = model, root or model, max_model_len
-        self.max_queued, self.api_key, self.port = max_queued, api_key, port
-        self.replies: list[Script] = [Reply()]
-        self.asked: list[Asked] = []
-        self.calls: list[str] = []
+        self.max_queued = max_queued
         self.loads: list[tuple[str, str]] = []
         self.load_hold: asyncio.Event | None = None
         self.healthy = True
-        self.running = 0
         self._slots, self._max_rank = max_loras, max_lora_rank
         self._static = dict(adapters or {})
         self._runtime_lora = runtime_lora
         self._ids = itertools.count(1)
-        self._runner: web.AppRunner | None = None
-        self._changed = asyncio.Condition()
         self._forget()
 
     def _forget(self) -> None:
@@ -105,79 +104,24 @@ class FakeVllm:
         self._engine_free = asyncio.Event()
         self._engine_free.set()
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    @property
-    def url(self) -> str:
-        """Its address, without a path."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        server = self._runner.server if self._runner is not None else None
-        return len(server.connections) if server is not None else 0
-
     async def start(self) -> None:
         """Listen; after `stop` on the same port, with nothing but the first adapters loaded."""
         self._forget()
-        app = web.Application(middlewares=[self._guard])
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/health", self._health)
-        app.router.add_get("/version", self._version)
-        app.router.add_get("/metrics", self._metrics)
+        await super().start()
+
+    def _add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/v1/chat/completions", self._chat)
+        router.add_get("/v1/models", self._models)
+        router.add_get("/health", self._health)
+        router.add_get("/version", self._version)
+        router.add_get("/metrics", self._metrics)
         if self._runtime_lora:
-            app.router.add_post("/v1/load_lora_adapter", self._load)
-            app.router.add_post("/v1/unload_lora_adapter", self._unload)
-        self._runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=0
-        )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Go away: connections break and the port refuses; safe to call twice."""
-        runner, self._runner = self._runner, None
-        if runner is None:
-            return
-        if runner.server is not None:
-            for connection in list(runner.server.connections):
-                if connection.transport is not None:
-                    connection.transport.abort()
-        await runner.cleanup()
-
-    async def wait_asked(self, times: int = 1) -> Asked:
-        """Wait until that many chat completions were asked for, and return that one."""
-        await self.until(lambda: len(self.asked) >= times)
-        return self.asked[times - 1]
-
-    async def wait_running(self, count: int) -> None:
-        """Wait until exactly so many streams run."""
-        await self.until(lambda: self.running == count)
-
-    async def until(self, check: Callable[[], bool]) -> None:
-        """Wait until something is true of the server; looked at whenever it does something."""
-        async with self._changed:
-            await self._changed.wait_for(check)
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+            router.add_post("/v1/load_lora_adapter", self._load)
+            router.add_post("/v1/unload_lora_adapter", self._unload)
 
     # --- requests -------------------------------------------------------------------------------
 
-    @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        self.calls.append(f"{request.method} {request.path}")
-        await self._notify()
         if self.api_key is not None and request.path.startswith("/v1"):
             if request.headers.get("Authorization") != f"Bearer {self.api_key}":
                 return web.json_response({"error": "Unauthorized"}, status=401)
@@ -244,7 +188,7 @@ class FakeVllm:
         finally:
             self._engine_free.set()
         self.loads.append((name, path))
-        await self._notify()
+        await self.notify()
         return web.Response(text=f"Success: LoRA adapter '{name}' added successfully.")
 
     async def _unload(self, request: web.Request) -> web.Response:
@@ -258,15 +202,8 @@ class FakeVllm:
         body = await self._json(request)
         asked = Asked(body, dict(request.headers))
         self.asked.append(asked)
-        try:
-            async with AsyncExitStack() as stack:
-                return await self._answer(request, asked, stack)
-        except (asyncio.CancelledError, ConnectionResetError):
-            asked.aborted.set()
-            raise
-        finally:
-            asked.ended.set()
-            await self._notify()
+        async with self._noted(asked), AsyncExitStack() as stack:
+            return await self._answer(request, asked, stack)
 
     async def _answer(
         self, request: web.Request, asked: Asked, stack: AsyncExitStack
@@ -274,32 +211,20 @@ class FakeVllm:
         prompt_tokens = self._check(asked)
         reply = self._next(asked.body)
         if reply.status != 200:
-            await self._notify()
-            headers = {"Retry-After": reply.retry_after} if reply.retry_after is not None else None
-            return web.json_response(
-                error_body(reply.status, reply.error), status=reply.status, headers=headers
-            )
+            await self.notify()
+            return self._error(reply, error_body(reply.status, reply.error))
         if self.max_queued is not None and self.running >= self.max_queued:
             raise FakeError(503, str(error_body(503)["error"]["message"]), "Service Unavailable")
-        self.running += 1
-        stack.push_async_callback(self._leave)
-        await self._notify()
+        await stack.enter_async_context(self._counted())
         if asked.model in self.adapters.names:
             await self.adapters.acquire(asked.model)
             stack.push_async_callback(self.adapters.release, asked.model)
-        if reply.before_headers is HANG:
-            await asyncio.Event().wait()
-        elif isinstance(reply.before_headers, asyncio.Event):
-            await reply.before_headers.wait()
-        elif reply.before_headers is CUT:
-            return cut(request)
+        gone = await self._before_headers(reply, request)
+        if gone is not None:
+            return gone
         chunks = Chunks(f"chatcmpl-{next(self._ids)}", asked.model, int(time.time()), reply)
-        stream = Stream(request, asked, reply, chunks, self._engine_free, self._notify)
+        stream = Stream(request, asked, reply, chunks, self._engine_free, self.notify)
         return await stream.run(prompt_tokens)
-
-    async def _leave(self) -> None:
-        self.running -= 1
-        await self._notify()
 
     def _check(self, asked: Asked) -> int:
         body, name = asked.body, asked.model
@@ -337,12 +262,6 @@ class FakeVllm:
                 param="input_tokens",
             )
         return self.prefix_cache.look_up(key, prompt)
-
-    def _next(self, body: Mapping[str, Any]) -> Reply:
-        script = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        if callable(script):
-            script = script(body)
-        return script if isinstance(script, Reply) else Reply(steps=script)
 
 
 _PERMISSION = {

@@ -6,14 +6,12 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from palaver.testing.fake_vllm_reply import error_body
 
-__all__ = ["Adapters", "Asked", "FakeError", "PrefixCache"]
+__all__ = ["Adapters", "FakeError", "PrefixCache"]
 
 _BLOCK = 16  # tokens; vLLM caches whole blocks only
 _CHARS = 4  # characters of prompt in one of the fake's tokens
@@ -28,30 +26,6 @@ class FakeError(Exception):
         self.status = status
         self.body = error_body(status, message, type_, param)
         super().__init__(message)
-
-
-@dataclass(eq=False, slots=True)
-class Asked:
-    """A chat completion that was asked for.
-
-    Attributes:
-        body: The request's JSON.
-        headers: Its headers.
-        sent: Text that was sent so far.
-        aborted: Set when the client left before the end.
-        ended: Set when it is over, whatever happened.
-    """
-
-    body: dict[str, Any]
-    headers: Mapping[str, str]
-    sent: str = ""
-    aborted: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def model(self) -> str:
-        """The model or adapter that was asked for."""
-        return str(self.body.get("model", ""))
 
 
 class Adapters:

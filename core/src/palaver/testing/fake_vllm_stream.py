@@ -9,18 +9,12 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from palaver.testing import UNIT_S
+from palaver.testing.fake_server import cut
+from palaver.testing.fake_state import Asked
 from palaver.testing.fake_vllm_reply import CUT, Chunks, Fail, Raw, Reply, Step
-from palaver.testing.fake_vllm_state import Asked
 from palaver.testing.scripted import Pause
 
-__all__ = ["Stream", "cut"]
-
-
-def cut(request: web.Request) -> web.Response:
-    """Break the connection of a request."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
+__all__ = ["Stream"]
 
 
 @dataclass(frozen=True, slots=True)

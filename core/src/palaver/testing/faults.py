@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Self
 
+from palaver.testing.fake_state import Watched
 from palaver.testing.faults_kinds import FAULTS, SPEAKS, Fault, named
 from palaver.testing.faults_wire import MODELS, Asked, Exchange, read_request
 
@@ -25,7 +26,7 @@ __all__ = ["FAULTS", "SPEAKS", "Asked", "Exchange", "Fault", "FaultServer"]
 DEFAULT_TEXT = "Good evening. The night is young. Sit down and tell me of yourself."
 
 
-class FaultServer:
+class FaultServer(Watched):
     """An OpenAI-compatible streaming server, to be used with `async with`.
 
     Args:
@@ -56,6 +57,7 @@ class FaultServer:
         token_s: float = 0.0,
         drip_s: float = 1.0,
     ) -> None:
+        super().__init__()
         for what in script:
             named(what)  # an unknown name is an error here, not in the middle of an answer
         self.script: list[str | Fault] = list(script)
@@ -63,12 +65,10 @@ class FaultServer:
         self.asked: list[Asked] = []
         self.calls: list[str] = []
         self.opened = 0
-        self.port = 0
         self.model, self.first_s, self.token_s, self.drip_s = model, first_s, token_s, drip_s
         self._text = text
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._changed = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
         await self.listen()
@@ -76,11 +76,6 @@ class FaultServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.refuse()
-
-    @property
-    def url(self) -> str:
-        """Its address, without a path."""
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -118,21 +113,12 @@ class FaultServer:
             await asyncio.wait(set(self._open))
         await server.wait_closed()
 
-    async def until(self, check: Callable[[], bool]) -> None:
-        """Wait until something is true of the server; looked at whenever something happens."""
-        async with self._changed:
-            await self._changed.wait_for(check)
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = writer
         self.opened += 1
-        await self._notify()
+        await self.notify()
         try:
             await self._serve(reader, writer)
         except (OSError, asyncio.IncompleteReadError):
@@ -140,7 +126,7 @@ class FaultServer:
         finally:
             writer.close()
             del self._open[task]
-            await self._notify()
+            await self.notify()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         begun = b""
@@ -158,9 +144,9 @@ class FaultServer:
             else:
                 what = self.models
             exchange = Exchange(asked, writer, self)
-            await self._notify()
+            await self.notify()
             rest = await self._play(named(what), exchange, reader)
-            await self._notify()
+            await self.notify()
             if rest is None:
                 return
             begun = rest
