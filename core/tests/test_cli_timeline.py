@@ -35,6 +35,14 @@ def info(*trail: dict[str, Any], **more: Any) -> TurnInfo:
     return TurnInfo.model_validate(plain)
 
 
+def test_what_the_cache_made_of_it_is_told() -> None:
+    """Below the figures stands why the cache did not answer."""
+    served = {"backend": "local", "outcome": "served", "at_ms": 2_000}
+    shown = render(info(served, cache="not asked, because a seed is set"), width=80, colour=False)
+    assert "cache: not asked, because a seed is set" in shown
+    assert "cache:" not in render(info(served), width=80, colour=False)
+
+
 def entry(backend: str, outcome: str, at_ms: float, **more: Any) -> dict[str, Any]:
     """Return an entry of a trail."""
     return {"backend": backend, "outcome": outcome, "at_ms": at_ms, **more}

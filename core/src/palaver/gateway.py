@@ -96,7 +96,8 @@ class Gateway:
         self.recent = RecentTurns()
         self._worlds = parts.worlds
         manager = parts.plugins.manager
-        self.governor = Governor(parts.settings, self.backends, parts.data_dir, store=parts.store)
+        learned = None if parts.trial else parts.data_dir
+        self.governor = Governor(parts.settings, self.backends, learned, store=parts.store)
         self.cache = DialogueCache(parts.settings, self.backends, parts.store)
         self._pipeline = Pipeline(
             manager,
@@ -112,7 +113,7 @@ class Gateway:
             parts.settings.quality,
             parts.settings.tiers,
             self.backends,
-            parts.data_dir,
+            learned,
             self.governor,
         )
         self._audience = Audience(manager, self.quality)

@@ -32,6 +32,8 @@ class Parts:
         data_dir: Folder for what the server writes.
         notes: What whoever starts the server should know.
         store: Where gateways keep what they share.
+        trial: Whether nothing that is learned of costs and quality is written down: somebody only
+            tries something.
     """
 
     settings: Settings
@@ -42,3 +44,4 @@ class Parts:
     data_dir: Path
     notes: Sequence[str] = field(default_factory=list)
     store: Store = field(default_factory=MemoryStore)
+    trial: bool = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from palaver.cache.notes import note_of
 from palaver.hints import nearest
 from palaver.messages import ServedByInfo, TrailEntry, UsageInfo
 from palaver.turn.done import told
@@ -65,6 +66,9 @@ class TurnInfo(_Info):
     ttft_ms: float | None = Field(default=None, description="From acceptance to the first words.")
     total_ms: float = Field(description="From acceptance to the end.")
     cached: bool = Field(default=False, description="Whether it came out of the dialogue cache.")
+    cache: str | None = Field(
+        default=None, description="Why it did not, and whether the reply was kept there."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class RecentTurns:
                 "total_ms": round(max(turn.tier.total_ms, first_ms) + turn.waited_ms, 2),
             },
             "waited_ms": round(turn.waited_ms, 2),
+            "cache": note_of(turn),
         }
         # Without its words, which are nobody's business here.
         self._turns.append(_Kept(about, replace(turn.result, text="")))

@@ -22,17 +22,19 @@ def on_loopback(parts: Parts) -> Parts:
 
 @asynccontextmanager
 async def local_server(
-    world: str | None, overrides: Mapping[str, Any]
+    world: str | None, overrides: Mapping[str, Any], *, trial: bool = False
 ) -> AsyncIterator[tuple[Gateway, Server, Parts]]:
     """Serve a world while the context is open.
 
     Args:
         world: A folder, the name of an example, or None.
         overrides: Settings by dotted key.
+        trial: Whether costs and quality are not written down.
 
     Raises:
         PalaverError: The world or a setting cannot be used.
     """
     parts = on_loopback(await prepare(world, overrides=overrides))
+    parts.trial = trial
     async with Gateway(parts) as gateway, Server(gateway) as server:
         yield gateway, server, parts

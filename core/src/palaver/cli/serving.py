@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from palaver._version import __version__
+from palaver.cache.notes import NOTE
 from palaver.chain.backend import Health
 from palaver.cli.output import (
     HeldLog,
@@ -58,6 +59,8 @@ class TurnLog:
             "" if result.status == "completed" else f" · {result.status}",
         )
         for note in turn.trace:
+            if note.startswith(NOTE):
+                continue  # nearly each turn has one; `palaver explain` shows it
             log.info("%s: %s", turn.npc.id, note)
 
 

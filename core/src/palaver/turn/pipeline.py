@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from palaver.cache.notes import keep
 from palaver.chain.hedge import HedgeBudget
 from palaver.chain.runner import ChainRunner
 from palaver.chain.shared import Chain
@@ -191,7 +192,7 @@ class Pipeline:
         if self._cache is None:
             return
         try:
-            self._cache.keep(turn)
+            keep(self._cache, turn)
         except Exception:
             log.exception("the dialogue cache has a bug; the reply of %s is not kept", turn.id)
 

@@ -39,7 +39,10 @@ __all__ = ["command"]
 @click.option("--trail/--no-trail", default=True, help="Show who answered and how fast.")
 @click.option("--explain", is_flag=True, help="Show that on a timeline after each reply.")
 @click.option(
-    "--fresh", is_flag=True, help="The NPC remembers nothing of earlier chats, nor this one later."
+    "--fresh",
+    is_flag=True,
+    help="The NPC remembers nothing of earlier chats, nor this one later. Costs and quality are "
+    "not written down, and count from 0 for ceilings.",
 )
 @click.option(
     "--url",
@@ -96,6 +99,7 @@ def command(
         tier=tier,
         game=game,
         save=_save(fresh=fresh, url=url),
+        fresh=fresh,
         facts=facts(pairs),
     )
     if npc is not None and (say is not None or cue is not None):

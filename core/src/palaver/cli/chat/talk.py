@@ -36,6 +36,7 @@ class Options:
         tier: Tier instead of the persona's, or None.
         game: Game to join, or None for the usual one.
         save: Memory branch, or None for the usual one.
+        fresh: Whether a server of one's own writes down no costs and no quality.
         facts: Facts by owner: `npc`, `player`, `game`.
     """
 
@@ -48,6 +49,7 @@ class Options:
     tier: str | None = None
     game: str | None = None
     save: str | None = None
+    fresh: bool = False
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -246,7 +248,8 @@ async def _open(options: Options) -> AsyncIterator[tuple[Client, People, list[st
         async with _client(options, options.url, options.game or "default") as client:
             yield client, people, []
         return
-    async with local_server(options.world, options.settings) as (gateway, server, parts):
+    own = local_server(options.world, options.settings, trial=options.fresh)
+    async with own as (gateway, server, parts):
         people = of_world(gateway.world)
         # What is broken in the world or a plugin is logged already.
         notes = list(parts.notes)

@@ -40,6 +40,8 @@ def timeline(info: TurnInfo, *, width: int = PIPE_WIDTH, glyphs: Glyphs | None =
     text = Text(no_wrap=False)
     for line in (_head(info), _plain_line(story(info), "bold"), _plain_line(figures(info))):
         text.append_text(line).append("\n")
+    if info.cache:
+        text.append_text(_plain_line(f"cache: {info.cache}", "dim")).append("\n")
     for row in chart.rows():
         text.append_text(row).append("\n")
     text.rstrip()
