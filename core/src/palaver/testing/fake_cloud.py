@@ -25,6 +25,7 @@ from palaver.testing.fake_cloud_openai import OpenAIWords
 from palaver.testing.fake_cloud_words import Words
 from palaver.testing.fake_server import FakeServer, cut
 from palaver.testing.fake_state import Asked
+from palaver.testing.fake_stream import write_split
 from palaver.testing.fake_vllm_reply import CUT, HANG, Fail, Raw, Reply
 
 __all__ = ["CUT", "HANG", "WORDS", "Asked", "Fail", "FakeCloud", "Raw", "Reply", "Thought"]
@@ -157,11 +158,7 @@ class FakeCloud(FakeServer[Asked]):
         async def write() -> None:
             nonlocal waiting
             data, waiting = waiting.replace("\n", reply.newline).encode(), ""
-            size = reply.split_bytes or len(data) or 1
-            for start in range(0, len(data), size):
-                await response.write(data[start : start + size])
-                if size < len(data):
-                    await asyncio.sleep(0)
+            await write_split(response, data, reply.split_bytes)
 
         for step in reply.steps:
             if isinstance(step, str):

@@ -1,4 +1,4 @@
-"""How the fake vLLM sends a reply: in time, in pieces, and with the faults it was told to have."""
+"""How the fake vLLM sends a reply: as events, and not while it loads an adapter."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from palaver.testing import UNIT_S
 from palaver.testing.fake_server import cut
 from palaver.testing.fake_state import Asked
-from palaver.testing.fake_vllm_reply import CUT, Chunks, Fail, Raw, Reply, Step
-from palaver.testing.scripted import Pause
+from palaver.testing.fake_stream import FakeStream, cut_at, write_split
+from palaver.testing.fake_vllm_reply import CUT, Chunks, Fail, Reply
 
 __all__ = ["Stream"]
 
@@ -26,7 +25,7 @@ class _End:
     stop_reason: str | None = None
 
 
-class Stream:
+class Stream(FakeStream):
     """One reply on its way out.
 
     Args:
@@ -38,6 +37,8 @@ class Stream:
         notify: Called when something was sent.
     """
 
+    content_type = "text/event-stream; charset=utf-8"
+
     def __init__(
         self,
         request: web.Request,
@@ -47,13 +48,9 @@ class Stream:
         engine_free: asyncio.Event,
         notify: Callable[[], Awaitable[None]],
     ) -> None:
-        self._request, self._asked = request, asked
-        self._reply, self._chunks = reply, chunks
-        self._engine_free, self._notify = engine_free, notify
-        self._response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream; charset=utf-8"}
-        )
-        self._waiting = b""
+        super().__init__(request, asked, reply, notify)
+        self._chunks, self._engine_free = chunks, engine_free
+        self._limit = asked.body.get("max_completion_tokens") or asked.body.get("max_tokens")
 
     async def run(self, prompt_tokens: int) -> web.StreamResponse:
         """Send everything."""
@@ -63,6 +60,8 @@ class Stream:
         end = await self._steps()
         if end is CUT:
             return cut(self._request)
+        if end is None and reply.finish is not None:
+            end = _End(reply.finish)
         if isinstance(end, _End):
             options = self._asked.body.get("stream_options") or {}
             usage = bool(options.get("include_usage"))
@@ -76,46 +75,19 @@ class Stream:
         await self._response.write_eof()
         return self._response
 
-    async def _steps(self) -> _End | Step | None:
-        """Send the steps; return how it ends: properly, cut, or not at all."""
-        body, reply = self._asked.body, self._reply
-        limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        stops = body.get("stop") or []
-        waiting = 0
-        delay = reply.first_token
-        for step in reply.steps:
-            if isinstance(step, str):
-                if delay:
-                    await asyncio.sleep(delay * UNIT_S)
-                delay = reply.per_token
-                text, stop = _cut_at(self._asked.sent, step, stops)
-                if stop is not None:
-                    return _End("stop", text, stop)
-                if limit is not None and self._chunks.tokens + 1 >= limit:
-                    return _End("length", text)
-                self._waiting += self._chunks.token(text)
-                self._asked.sent += text
-                await self._notify()
-                waiting += 1
-                if waiting % reply.together == 0:
-                    await self._write()
-            elif isinstance(step, Pause):
-                await asyncio.sleep(step.units * UNIT_S)
-            elif isinstance(step, asyncio.Event):
-                await self._write()
-                await step.wait()
-            elif isinstance(step, Raw):
-                await self._write(step.data)
-            elif isinstance(step, Fail):
-                await self._write(self._chunks.failure(step))
-                return None
-            elif step is CUT:
-                await self._write()
-                return CUT
-            else:
-                await self._write()
-                await asyncio.Event().wait()
-        return _End(reply.finish) if reply.finish is not None else None
+    async def _say(self, step: str) -> _End | None:
+        text, stop = cut_at(self._asked.sent, step, self._asked.body.get("stop") or [])
+        if stop is not None:
+            return _End("stop", text, stop)
+        if self._limit is not None and self._chunks.tokens + 1 >= self._limit:
+            return _End("length", text)
+        self._waiting += self._chunks.token(text)
+        self._asked.sent += text
+        await self._notify()
+        return None
+
+    def _failure(self, fail: Fail) -> bytes:
+        return self._chunks.failure(fail)
 
     async def _write(self, data: bytes = b"") -> None:
         data, self._waiting = self._waiting + data, b""
@@ -123,18 +95,4 @@ class Stream:
             return
         # A load runs inside the engine's loop: every stream stands still.
         await self._engine_free.wait()
-        size = self._reply.split_bytes or len(data)
-        for start in range(0, len(data), size):
-            await self._response.write(data[start : start + size])
-            if size != len(data):
-                await asyncio.sleep(0)
-
-
-def _cut_at(sent: str, text: str, stops: list[str]) -> tuple[str, str | None]:
-    """Return what of a token is before a stop string, and that string."""
-    whole = sent + text
-    for stop in stops:
-        at = whole.find(stop, max(0, len(sent) - len(stop)))
-        if at >= 0:
-            return whole[len(sent) : max(at, len(sent))], stop
-    return text, None
+        await write_split(self._response, data, self._reply.split_bytes)
