@@ -25,8 +25,8 @@ __all__ = ["Asked", "say_cost", "say_world"]
 
 MEASURED_RATES = (
     "In a simulated day the shipped tiers answered 0.1 to 2.5 % from it where the engine tells "
-    "everything, 7 to 23 % where it tells little; intent, mood and language alone 19 to 41 %, the "
-    "very words alone some 70 to 90 % (docs/explanation/cost.md). Your own share is `hit_rate` in "
+    "everything, 6 to 22 % where it tells little; intent, mood and language alone 20 to 40 %, the "
+    "very words alone 61 to 85 % (docs/explanation/cost.md). Your own share is `hit_rate` in "
     "GET /v1/info."
 )
 
