@@ -66,3 +66,12 @@ def test_a_fresh_chat_writes_nothing_of_costs_and_quality(
     assert cli("chat", trusted, "--npc", "vampire", "--say", "x", *more).exit_code == 0
     file = Path(cli_environ["PALAVER_DATA_DIR"]) / "quality.json"
     assert file.exists() is not fresh
+
+
+def test_a_chat_shows_it_on_the_timeline(cli: Any, trusted: str) -> None:
+    """In a chat with a server of its own, the timeline has the same line."""
+    rule = "tiers.elite.cache={ variants = 1 }"
+    asked = ("--npc", "vampire", "--say", "Hello", "--fresh", "--explain", "--set", rule)
+    result = cli("chat", trusted, *asked)
+    assert result.exit_code == 0, result.output
+    assert "cache: " in result.stderr

@@ -49,7 +49,7 @@ def once(
         except ServerError as refused:
             raise PalaverError(refused.message) from refused
         if done is not None and explain:
-            err.raw(picture(done, err))
+            err.raw(picture(done, err, talk.cache_note(done.turn)))
         elif done is not None and trail and not as_json:
             err.line(trail_line(done), "dim")
         if done is not None and done.status == "cancelled":

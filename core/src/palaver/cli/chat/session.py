@@ -163,4 +163,4 @@ class ChatSession:
 
     def explain(self, done: TurnDone) -> None:
         """Show a reply's trail on a timeline."""
-        self.screen.raw(picture(done, self.screen))
+        self.screen.raw(picture(done, self.screen, self.talk.cache_note(done.turn)))

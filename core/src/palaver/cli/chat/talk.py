@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +16,14 @@ from palaver.cli.loops import LoopThread, on_interrupt
 from palaver.client import Client, ClientTurn, TurnEvent, connect
 from palaver.errors import ServerError
 from palaver.messages import TurnDelta, TurnDone
+from palaver.recent import RecentTurns
 
 __all__ = ["Options", "Said", "Talk", "open_talk"]
 
 OWN_GAME = "chat"
 """Game under which chats of this command are remembered, apart from those of engines."""
+NOTE_S = 1.0
+"""Time for the server to note a turn that is over, in seconds; without the note it is shown too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Talk:
         people: Who there is to talk to.
         options: What the command line asked for.
         notes: What whoever starts it should know.
+        recent: The turns of a server of one's own, or None.
     """
 
     def __init__(
@@ -89,7 +94,9 @@ class Talk:
         people: People,
         options: Options,
         notes: list[str],
+        recent: RecentTurns | None = None,
     ) -> None:
+        self._recent = recent
         self._loop = loop
         self._client = client
         self._options = options
@@ -167,6 +174,14 @@ class Talk:
         }
         return {name: json.dumps(value, ensure_ascii=False) for name, value in shown.items()}
 
+    def cache_note(self, turn: str) -> str | None:
+        """Return what the cache made of a turn, or None where that is not known.
+
+        Args:
+            turn: Id of the turn.
+        """
+        return None if self._recent is None else self._loop.call(_noted(self._recent, turn))
+
     def say(self, said: Said) -> Iterator[TurnEvent]:
         """Say something and yield the reply's events; the last one is `TurnDone`.
 
@@ -230,6 +245,17 @@ async def _next(turn: ClientTurn) -> TurnEvent | None:
     return await anext(turn, None)
 
 
+async def _noted(recent: RecentTurns, turn: str) -> str | None:
+    """Wait for a turn to be told of, which is right after its last message."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(NOTE_S):
+            while (found := recent.find(turn)) is None:  # noqa: ASYNC110 - nobody says when
+                await asyncio.sleep(0.005)
+            note: str | None = found["cache"]
+            return note
+    return None
+
+
 @contextmanager
 def open_talk(options: Options) -> Iterator[Talk]:
     """Open a conversation with a server of one's own, or with a running one.
@@ -237,16 +263,18 @@ def open_talk(options: Options) -> Iterator[Talk]:
     Raises:
         PalaverError: The world, a setting or the server cannot be used.
     """
-    with LoopThread() as loop, loop.holding(_open(options)) as (client, people, notes):
-        yield Talk(loop, client, people, options, notes)
+    with LoopThread() as loop, loop.holding(_open(options)) as (client, people, notes, recent):
+        yield Talk(loop, client, people, options, notes, recent)
 
 
 @asynccontextmanager
-async def _open(options: Options) -> AsyncIterator[tuple[Client, People, list[str]]]:
+async def _open(
+    options: Options,
+) -> AsyncIterator[tuple[Client, People, list[str], RecentTurns | None]]:
     if options.url is not None:
         people = await ask_server(options.url, options.token)
         async with _client(options, options.url, options.game or "default") as client:
-            yield client, people, []
+            yield client, people, [], None
         return
     own = local_server(options.world, options.settings, trial=options.fresh)
     async with own as (gateway, server, parts):
@@ -254,7 +282,7 @@ async def _open(options: Options) -> AsyncIterator[tuple[Client, People, list[st
         # What is broken in the world or a plugin is logged already.
         notes = list(parts.notes)
         async with _client(options, server.url, options.game or OWN_GAME) as client:
-            yield client, people, notes
+            yield client, people, notes, gateway.recent
 
 
 def _client(options: Options, url: str, game: str) -> Client:
