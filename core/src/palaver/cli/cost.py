@@ -14,7 +14,7 @@ SHARE = click.FloatRange(0, 100)
 USD = click.FloatRange(0)
 ASSUMED = 80.0
 """Percent of dialogues from the cache in the analysis whose figures the defaults are."""
-MEASURED = 2.0
+MEASURED = 1.0
 """The same in the simulated day with the shipped tiers; docs/explanation/cost.md has it."""
 
 
@@ -73,7 +73,7 @@ MEASURED = 2.0
     type=SHARE,
     default=None,
     help="Percent of dialogues that the dialogue cache answers, where it is used.  [default: "
-    "80, the analysis's; for a WORLD 2, as measured with the shipped tiers]",
+    "80, the analysis's; for a WORLD 1, as measured with the shipped tiers]",
 )
 @click.option(
     "--local",
