@@ -133,6 +133,17 @@ async def test_one_given_up_in_the_last_moment_makes_room() -> None:
     assert line.window.active == 1
 
 
+async def test_one_given_up_takes_no_place_and_frees_none() -> None:
+    """Where one who waits is cancelled in the moment another leaves, the count stays right."""
+    line = Line(Window("local", 1, 0))
+    await line.add("a", "b", "c")
+    line.tasks["b"].cancel()  # it has not noticed yet
+    line.window.leave()
+    await settle()
+    assert line.tasks["b"].cancelled()
+    assert (line.gone, line.window.active, line.window.waiting) == (["a", "c"], 1, 0)
+
+
 async def test_all_can_be_given_up() -> None:
     """Nothing is left of requests that were all cancelled, not even a clock."""
     line = Line(Window("local", 8, LONG_S))

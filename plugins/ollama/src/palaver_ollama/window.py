@@ -89,7 +89,7 @@ class Window:
         except BaseException as err:
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
-            else:
+            elif not ticket.let_go.cancelled():
                 # It was let go in the moment it was given up.
                 self.leave()
             if isinstance(err, TimeoutError):
@@ -135,10 +135,11 @@ class Window:
             since = first[ticket.priority, ticket.prefix]
             return ticket.priority, ticket.prefix != stay, since, ticket.number
 
+        # One that was given up a moment ago takes nobody's place, whenever its task notices.
+        self._waiting = [ticket for ticket in self._waiting if not ticket.let_go.done()]
         for ticket in sorted(self._waiting, key=rank)[:room]:
             self._waiting.remove(ticket)
             self._run = self._run + 1 if ticket.prefix == self._last else 1
             self._last = ticket.prefix
-            if not ticket.let_go.done():
-                self.active += 1
-                ticket.let_go.set_result(None)
+            self.active += 1
+            ticket.let_go.set_result(None)
