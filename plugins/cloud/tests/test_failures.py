@@ -309,6 +309,39 @@ def test_refused_fields_are_found(status: int, trouble: Trouble, field: str | No
     assert refused_field(status, trouble, sent) == field
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        # vLLM and OpenAI for a prompt that is too long, and for a reply that would be.
+        Trouble("'max_tokens' is too large: 500. This model's maximum context length is 2048."),
+        Trouble("Reduce the messages or max_tokens.", code="context_length_exceeded"),
+        Trouble("max_tokens is too large: 100000. It supports at most 16384.", param="max_tokens"),
+        Trouble("`max_tokens` must be less than or equal to `8192`"),
+    ],
+    ids=str,
+)
+def test_a_limit_that_is_too_high_is_not_left_out(trouble: Trouble) -> None:
+    """One long prompt does not take the limit from all replies that follow."""
+    assert refused_field(400, trouble, {"max_tokens", "temperature"}) is None
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000, "٣", "1e5", "-1"])
+def test_odd_numbers_are_no_bug(number: str) -> None:
+    """Digits that are no number, or far too many of them, are still one of our errors."""
+    error, _ = FAILURES.from_answer(429, {"retry-after-ms": number}, b"{}")
+    assert isinstance(error, BackendOverloaded)
+    assert error.retry_after_s is None
+    assert isinstance(FAILURES.from_trouble(None, Trouble("No.", code=number)), BackendError)
+
+
+def test_a_finish_reason_is_told_in_short() -> None:
+    """However long what a server sends for one is, the trail stays readable."""
+    error = FAILURES.from_reader(ended(other_finish=f"{KEY} {'x' * 10_000}"), said_anything=False)
+    assert error is not None
+    assert KEY not in error.reason
+    assert len(error.reason) < 500
+
+
 def test_a_field_that_mistral_does_not_know_is_found() -> None:
     """Its message is an object, which names the field."""
     detail = {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs"}

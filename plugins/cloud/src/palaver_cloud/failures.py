@@ -77,6 +77,12 @@ _NO_MODEL_WORDS = re.compile(
     r"not a valid model|no endpoints found",
     re.IGNORECASE | re.DOTALL,
 )
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]*)?")
+_STATUS = re.compile(r"[0-9]{3}")
+_TOO_MUCH = re.compile(
+    r"too (large|long|high|big|many)|at most|less than|maximum|exceeds?", re.IGNORECASE
+)
+_LIMITS = {"max_tokens", "max_completion_tokens", "maxOutputTokens"}
 _FLAGGED = re.compile(r"\b(flagged|moderation)\b", re.IGNORECASE)
 
 
@@ -203,7 +209,7 @@ class Failures:
         if reader.finish is None:
             ending = "without a finish reason"
             if reader.other_finish is not None:
-                ending = f"with {reader.other_finish!r}"
+                ending = f"with {short(self.key.hide(reader.other_finish))!r}"
             return StreamBroken(self.backend, f"ended the stream {ending}")
         if said_anything:
             return None
@@ -236,6 +242,13 @@ def refused_field(status: int, trouble: Trouble, sent: Collection[str]) -> str |
     """
     if status not in (400, 422):
         return None
+    words = {trouble.kind, trouble.code}
+    if words & _TOO_LONG or _TOO_LONG_WORDS.search(trouble.message):
+        # It is the prompt: `max_tokens` is only named as what could be less.
+        return None
+    if _TOO_MUCH.search(trouble.message):
+        # Without its limit a reply would have no end, and cost what it likes.
+        sent = [field for field in sent if field not in _LIMITS]
     if trouble.param in sent:
         return trouble.param
     for field in sorted(sent):
@@ -247,7 +260,7 @@ def refused_field(status: int, trouble: Trouble, sent: Collection[str]) -> str |
 
 
 def _status(trouble: Trouble) -> int:
-    if trouble.code.isdigit():
+    if _STATUS.fullmatch(trouble.code):
         return int(trouble.code)
     return _STATUSES.get(trouble.kind) or _STATUSES.get(trouble.code) or 500
 
@@ -255,6 +268,6 @@ def _status(trouble: Trouble) -> int:
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return how long to wait; OpenAI has a finer header beside the usual one."""
     milliseconds = headers.get("retry-after-ms", "")
-    if milliseconds.replace(".", "", 1).isdigit():
+    if _NUMBER.fullmatch(milliseconds):
         return float(milliseconds) / 1000
     return http_errors.retry_after_s(headers.get("Retry-After"))
