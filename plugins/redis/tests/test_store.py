@@ -91,6 +91,31 @@ async def test_a_redis_that_is_not_there_fails_no_start(
         assert "none.sock is away" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(["--maxmemory", "1"], "maxmemory", id="full"),
+        pytest.param(["--replicaof", "127.0.0.1 1"], "read only replica", id="a copy"),
+    ],
+)
+async def test_a_redis_that_takes_nothing_is_told_once(
+    make_redis: Any, caplog: pytest.LogCaptureFixture, options: list[str], words: str
+) -> None:
+    """One that is full or read-only is one line in the log, and is still read from."""
+    server = await make_redis(*options)
+    async with open_store(server.url) as store:
+        for _ in range(10):
+            with pytest.raises(StoreError):
+                await store.put("k", b"v", 60)
+            with pytest.raises(StoreError):
+                await store.add("sum", 1.0, 60)
+            assert await store.get("k") is None
+        assert not store.away
+    lines = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(lines) == 1, lines
+    assert words in lines[0]
+
+
 async def test_its_return_is_noticed(redis_server: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Killed, it is one line in the log; started again, another, and calls work."""
     async with open_store(redis_server.url) as store:

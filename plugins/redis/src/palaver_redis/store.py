@@ -34,6 +34,8 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 CLOSE_S = 2.0
 
+REPEAT_S = 600.0
+"""Time until the log tells again of the same refusal, in seconds."""
 _PASSWORD = re.compile(r"NOAUTH|WRONGPASS|authentication|password", re.IGNORECASE)
 _T = TypeVar("_T")
 
@@ -60,6 +62,7 @@ class RedisStore:
         self.away = False
         self._limit_s = (settings.connect_ms + settings.response_ms) / 1000
         self._late = 0
+        self._refused: dict[str, float] = {}
         self._watch: asyncio.Task[None] | None = None
         self._closed = False
         password = _password(settings)
@@ -190,11 +193,27 @@ class RedisStore:
         except ResponseError as err:
             if _is_refusal(err):
                 self._lost(_reason(err))
+            else:
+                self._refuses(type(err).__name__, _reason(err))
             raise StoreError(f"{self.address}: {_reason(err)}") from err
         except RedisError as err:
             raise StoreError(f"{self.address}: {_reason(err)}") from err
         self._late = 0
         return result
+
+    def _refuses(self, kind: str, reason: str) -> None:
+        """Tell that it does not do what it is asked: it is full, a copy, or may not do it.
+
+        It is there and answers at once, `PING` too, so that it is not left alone.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._refused.get(kind, -REPEAT_S) >= REPEAT_S:
+            self._refused[kind] = now
+            log.warning(
+                "the store %s refuses: %s. Turns go on, and what it refuses is not shared",
+                self.address,
+                reason,
+            )
 
     def _lost(self, reason: str) -> None:
         """Leave it alone, say so once, and see when it is back."""
@@ -248,10 +267,10 @@ def _address(url: str) -> str:
 
 
 def _is_refusal(err: ResponseError) -> bool:
-    """Return whether Redis would refuse the next call too: it wants a password, or is full."""
+    """Return whether Redis would refuse the next call too, and a `PING` as well."""
     text = str(err)
     return isinstance(err, AuthenticationError) or text.startswith(
-        ("NOAUTH", "WRONGPASS", "NOPERM", "LOADING", "OOM", "READONLY", "MASTERDOWN", "MISCONF")
+        ("NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "MISCONF")
     )
 
 
