@@ -12,7 +12,8 @@ from palaver.errors import (
     ModelNotFound,
     PromptTooLong,
 )
-from palaver_vllm.failures import from_status
+from palaver_vllm.failures import from_reader, from_status
+from palaver_vllm.stream import StreamReader
 
 
 def body(message: str, param: str | None = None) -> bytes:
@@ -65,3 +66,12 @@ def test_a_page_of_a_proxy_is_cut_short() -> None:
     error = from_status("local", "x", 500, {}, b"<p>\n" * 10_000)
     assert len(error.reason) < 400
     assert "\n" not in error.reason
+
+
+@pytest.mark.parametrize("code", ["²", "9" * 5000, "٣٣٣", ""])
+def test_odd_codes_inside_a_stream_are_no_bug(code: str) -> None:
+    """An error event whose code is no status is the server's failure, and no other error."""
+    reader = StreamReader()
+    event = json.dumps({"error": {"message": "No.", "code": code}})
+    reader.feed(f"data: {event}\n\n".encode())
+    assert isinstance(from_reader("local", "base", reader), BackendResponseError)

@@ -96,7 +96,9 @@ def from_reader(backend: str, model: str, reader: StreamReader) -> BackendError:
     """Return the error for a stream that was read to its end and is not whole."""
     if reader.error is not None:
         code = reader.error.code
-        status = int(code) if isinstance(code, int) or (code and code.isdigit()) else 500
+        # `²` is a digit too, and no number.
+        known = isinstance(code, str) and len(code) == 3 and code.isascii() and code.isdigit()
+        status = int(code) if code is not None and (known or isinstance(code, int)) else 500
         # Inside a stream a 4xx is still the server's fault as long as it says nothing better.
         return _error(backend, model, status if 400 <= status < 600 else 500, reader.error)
     if reader.garbage is not None:
