@@ -393,7 +393,7 @@ class ServedByInfo(BaseModel):
 
 
 class TrailEntry(BaseModel):
-    """One backend that was asked."""
+    """What became of one backend, or of the `cache`, a filler or the persona's `last_words`."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -438,7 +438,10 @@ class TurnDone(_TurnMessage):
     )
     text: str = Field(max_length=MAX_REPLY_CHARS, description="All deltas joined.")
     served_by: ServedByInfo = Field(description="Who spoke.")
-    trail: list[TrailEntry] = Field(description="Every backend that was asked, in order.")
+    trail: list[TrailEntry] = Field(
+        description="What became of each backend, in the order in which it was done with them; "
+        "those that were skipped too, the `cache`, and the persona's `last_words`."
+    )
     usage: UsageInfo = Field(description="Tokens and cost.")
     ttft_ms: float | None = Field(description="From acceptance to the first shown text.")
     total_ms: float = Field(description="From acceptance to the end.")
