@@ -128,6 +128,17 @@ async def test_the_first_backend_speaks() -> None:
     assert static.calls == []
 
 
+async def test_what_a_server_says_of_itself_spoils_no_sum_and_no_message() -> None:
+    """Counts below 0 are taken for none at all, and a very long name of a model is cut."""
+    finish = Finish(model="m" * 900_000, prompt_tokens=-1_000_000, completion_tokens=-1)
+    turn = await speak(ScriptedBackend("local", ["Good evening.", finish]))
+    usage = turn.result.usage
+    assert usage.prompt_tokens >= 0
+    assert usage.completion_tokens > 0
+    assert len(turn.result.served_by.model or "") == 256
+    assert Finish(prompt_tokens=9, cached_tokens=-1).cached_tokens is None
+
+
 @pytest.mark.parametrize(
     ("script", "outcome"),
     [

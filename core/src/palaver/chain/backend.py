@@ -37,6 +37,8 @@ __all__ = [
 Purpose = Literal["reply", "filler", "closing"]
 """What is asked for: the NPC's answer; a sentence that fills the wait for it; or one that ends a
 line whose backend died."""
+MAX_MODEL_CHARS = 256
+"""Most that is told of what a server calls its model: `turn.done` has to fit one message."""
 
 
 class BackendSettings(BaseModel):
@@ -162,6 +164,16 @@ class Finish:
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        """Take nothing of a server that would spoil a sum or the message that tells of it."""
+        for name in ("prompt_tokens", "completion_tokens", "cached_tokens"):
+            count = getattr(self, name)
+            if count is not None and count < 0:
+                # It does not know; a ceiling would grow by what it says.
+                object.__setattr__(self, name, None)
+        if self.model is not None and len(self.model) > MAX_MODEL_CHARS:
+            object.__setattr__(self, "model", self.model[:MAX_MODEL_CHARS])
 
 
 @dataclass(frozen=True, slots=True)
