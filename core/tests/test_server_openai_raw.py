@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from palaver.testing.server import RunningServer
 
@@ -300,3 +301,25 @@ async def test_a_game_that_has_no_name(game: bytes, http: Any) -> None:
         assert (await answer.json())["error"]["param"] == "X-Palaver-Game"
     async with http.get("/v1/models", headers=headers) as answer:
         assert answer.status == 400
+
+
+async def test_a_client_that_never_reads_the_end_keeps_no_place(
+    palaver_server: RunningServer, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the last bytes find no room in the socket, the answer is cut after its time."""
+    stuck = asyncio.Event()
+
+    async def write_eof(self: web.StreamResponse, data: bytes = b"") -> None:
+        stuck.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("palaver.server.openai.WRITE_S", 0.2)
+        patch.setattr(web.StreamResponse, "write_eof", write_eof)
+        async with http.post(PATH, json={**ASK, "stream": True}) as response:
+            with pytest.raises(aiohttp.ClientError):
+                async with asyncio.timeout(20):
+                    await response.read()
+    assert stuck.is_set()
+    async with http.post(PATH, json={**ASK, "stream": True}) as response:
+        assert "data: [DONE]" in await response.text()

@@ -131,7 +131,9 @@ class OpenAiRoutes:
                     await response.write(chunk)
                 chunk = await sink.next()
             if sink.whole:
-                await response.write_eof()
+                # Here, if not before, it waits for what fills the socket.
+                async with asyncio.timeout(WRITE_S):
+                    await response.write_eof()
             else:
                 bug = None if run.cancelled() else run.exception()
                 log.error("turn %s ended with a bug", ask.id, exc_info=bug)
