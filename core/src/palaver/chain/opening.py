@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from palaver.chain.checks import GO, OK, WAIT, Checker, Objection
 from palaver.turn.events import Event, Text
-from palaver.turn.sentences import SentenceSplitter
+from palaver.turn.sentences import MARK, SentenceSplitter
 
 if TYPE_CHECKING:
     from palaver.turn.deliver import Reply
@@ -31,6 +31,9 @@ HOLD_S = 0.5
 Checks say yes as early as they can, so this is for openings that look bad so far: "I'm sorry, but I
 can't ..." has to be heard a little further.
 """
+
+CLOSING_CHARS = 4
+"""As far behind a mark its sentence may still be about to end: quotation marks and brackets."""
 
 Named = tuple[str, Checker]
 """A checker with the name of its plugin."""
@@ -61,6 +64,9 @@ class Opening:
         self._timer: asyncio.TimerHandle | None = None
         self._splitter: SentenceSplitter | None = None
         self._filters: FilterChain | None = None
+        self._quiet: list[str] = []
+        """What was shown and looked at by nobody yet, for it ends no sentence."""
+        self._after_mark = True
         self.passed = False
         self.objection: Objection | None = None
 
@@ -86,6 +92,9 @@ class Opening:
 
     def close(self) -> None:
         """Take the end of the reply: whatever could not tell yet has to now."""
+        if self._quiet:
+            self._text += "".join(self._quiet)
+            self._quiet.clear()
         if self.objection is None:
             self._ask(whole=True)
         if not self.passed:
@@ -181,13 +190,21 @@ class Opening:
             return
         if self._splitter is None:
             self._reply.say(text)
-        else:
+        elif self._after_mark or MARK.search(text) is not None:
             self._by_sentences(self._splitter, text)
+        else:
+            # Most pieces end no sentence, and this is done for every one of them.
+            self._quiet.append(text)
+            self._reply.say(text)
 
     def _by_sentences(self, splitter: SentenceSplitter, text: str) -> None:
-        before = len(self._text)
-        self._text += text
-        ended = splitter.feed(text)
+        quiet = "".join(self._quiet)
+        self._quiet.clear()
+        # White space after a mark, and what closes a quotation between them, may come alone.
+        self._after_mark = MARK.search(text, max(0, len(text) - CLOSING_CHARS)) is not None
+        before = len(self._text) + len(quiet)
+        self._text += quiet + text
+        ended = splitter.feed(quiet + text)
         if ended:
             # What comes after the sentence waits for the verdict on it.
             end = max(0, ended[-1].start + len(ended[-1].text) - before)
@@ -205,5 +222,6 @@ class Opening:
     def _step_aside(self) -> None:
         """Nobody checks any more: the filters show what they let out themselves."""
         self._splitter, self._text = None, ""
+        self._quiet.clear()
         if self._filters is not None:
             self._filters.redirect(self._reply.show, self._reply.say)

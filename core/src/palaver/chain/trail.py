@@ -85,9 +85,10 @@ class Trail:
             prompt, completion = finish.prompt_tokens, finish.completion_tokens
         if not attempt.entry.type.instant:
             ratio = attempt.entry.backend.settings.chars_per_token
-            if completion is None:
+            # Some compatible servers say 0 of whatever it was, and would be free of charge.
+            if not completion:
                 completion = text_tokens("".join(attempt.flight.pieces), ratio)
-            if prompt is None:
+            if not prompt:
                 read = completion or not _unread(attempt.error)
                 prompt = prompt_tokens(attempt.request.messages, ratio) if read else 0
         entry.prompt_tokens, entry.completion_tokens = prompt or 0, completion or 0

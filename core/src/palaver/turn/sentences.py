@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["ENDINGS", "Sentence", "SentenceSplitter"]
+__all__ = ["ENDINGS", "MARK", "Sentence", "SentenceSplitter"]
 
 ENDINGS = ".!?…。！？｡।॥؟۔։።"
 _CLOSERS = "\"'”’»)]}」』）】›"
-_MARK = re.compile(rf"[{re.escape(ENDINGS)}\n]")
+MARK = re.compile(rf"[{re.escape(ENDINGS)}\n]")
+"""Finds what may end a sentence; where there is none, none ends."""
 _AT_ONCE = frozenset("。！？｡।॥\n")
 _BOUNDARY = re.compile(
     rf"(?:[。！？｡।॥]+[{re.escape(_CLOSERS)}]*)|(?:[.!?…؟۔։።]+[{re.escape(_CLOSERS)}]*(?=\s))|\n+"
@@ -62,7 +63,7 @@ class SentenceSplitter:
         pending = self._pending + text
         self._pending = pending
         # A boundary needs a mark, and most pieces have none: nothing to look for.
-        if _MARK.search(pending, max(0, self._from - 1)) is None:
+        if MARK.search(pending, max(0, self._from - 1)) is None:
             self._from = len(pending)
             return []
         found: list[Sentence] = []
@@ -85,7 +86,7 @@ class SentenceSplitter:
             self._pending = pending[at:]
             self._start += at
         self._scan = max(0, scan - at)
-        mark_at = _MARK.search(self._pending, self._scan)
+        mark_at = MARK.search(self._pending, self._scan)
         self._from = mark_at.start() + 1 if mark_at else len(self._pending)
         return found
 
