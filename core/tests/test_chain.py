@@ -139,6 +139,13 @@ async def test_what_a_server_says_of_itself_spoils_no_sum_and_no_message() -> No
     assert Finish(prompt_tokens=9, cached_tokens=-1).cached_tokens is None
 
 
+async def test_words_that_a_server_counts_as_none_are_estimated() -> None:
+    """A server that says 0 tokens of a reply with words is not free of charge."""
+    finish = Finish(prompt_tokens=0, completion_tokens=0)
+    turn = await speak(ScriptedBackend("local", ["Good evening.", finish]))
+    assert turn.result.usage.completion_tokens > 0
+
+
 @pytest.mark.parametrize(
     ("script", "outcome"),
     [

@@ -242,11 +242,11 @@ def _tokens(flight: Flight, entry: Entry) -> tuple[int | None, int, int]:
         # Nobody read it.
         return 0, 0, 0
     written = finish.completion_tokens if finish is not None else None
-    if written is None:
+    if not written:
         written = text_tokens("".join(flight.pieces), entry.backend.settings.chars_per_token)
     if finish is None:
         return None, written, 0
-    return finish.prompt_tokens, written, finish.cached_tokens or 0
+    return finish.prompt_tokens or None, written, finish.cached_tokens or 0
 
 
 def read_score(answer: str) -> float | None:
