@@ -72,11 +72,9 @@ class Flight:
     """
 
     __slots__ = (
-        "_key",
         "_listeners",
         "_probe",
         "_request",
-        "_served",
         "_told",
         "_urgency",
         "chars",

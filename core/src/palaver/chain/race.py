@@ -49,29 +49,21 @@ class Race:
         turn: The turn.
         reply: Where what is said is shown.
         make_filters: Makes the filters of one attempt.
-        entries: Backends in the order to try.
 
     Attributes:
         attempts: All attempts so far.
         winner: The one that is heard, or None.
     """
 
-    def __init__(
-        self,
-        chain: Chain,
-        turn: Turn,
-        reply: Reply,
-        make_filters: MakeFilters,
-        entries: Sequence[Entry],
-    ) -> None:
+    def __init__(self, chain: Chain, turn: Turn, reply: Reply, make_filters: MakeFilters) -> None:
         self.reply = reply
         self.trail = Trail(turn, chain.governor)
         self.attempts: list[Attempt] = []
         self.winner: Attempt | None = None
         self._chain, self._turn, self._make_filters = chain, turn, make_filters
         self._loop = asyncio.get_running_loop()
-        self._queue = deque(entries)
-        self._instants = [entry for entry in entries if entry.type.instant]
+        self._queue: deque[Entry] = deque()
+        self._instants: list[Entry] = []
         self._running: list[Attempt] = []
         self._losers: list[Attempt] = []
         self._tried: dict[str, set[Server]] = {}
@@ -84,11 +76,20 @@ class Race:
         self._filling = False
         self._filler_at: float | None = None
         """When the filler is due; None when there is none, or it was spoken."""
-        self._words_by = turn.first_text_at - RESERVE_S
+        self._words_by = 0.0
 
-    def fill_at(self, at: float | None) -> None:
-        """Set when a filler is spoken if nothing was shown by then, in `loop.time()`."""
-        self._filler_at = at if self._instants else None
+    def line_up(self, entries: Sequence[Entry]) -> None:
+        """Say who may be asked; the turn's limits are set by now.
+
+        Args:
+            entries: Backends in the order to try.
+        """
+        turn = self._turn
+        self._queue.extend(entries)
+        self._instants = [entry for entry in entries if entry.type.instant]
+        self._words_by = turn.first_text_at - RESERVE_S
+        if turn.tier.filler_ms is not None and self._instants:
+            self._filler_at = turn.begun_at + turn.tier.filler_ms / 1000
 
     async def next_winner(self) -> Attempt | None:
         """Ask backends until the opening of one has passed; None when nobody is left."""

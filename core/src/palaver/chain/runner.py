@@ -50,7 +50,7 @@ class ChainRunner:
     def __init__(self, chain: Chain, turn: Turn, reply: Reply, make_filters: MakeFilters) -> None:
         self._chain, self._turn, self._reply = chain, turn, reply
         self._make_filters = make_filters
-        self._race = Race(chain, turn, reply, make_filters, ())
+        self._race = Race(chain, turn, reply, make_filters)
         self._own: FilterChain | None = None
 
     async def run(self, names: Sequence[str]) -> None:
@@ -62,10 +62,8 @@ class ChainRunner:
             names: Backends in the order to try; names that are not configured are skipped.
         """
         entries = [self._chain.entries[name] for name in names if name in self._chain.entries]
-        race = self._race = Race(self._chain, self._turn, self._reply, self._make_filters, entries)
-        filler_ms = self._turn.tier.filler_ms
-        if filler_ms is not None:
-            race.fill_at(self._turn.begun_at + filler_ms / 1000)
+        race = self._race
+        race.line_up(entries)
         rescues = 0
         try:
             while (winner := await race.next_winner()) is not None:
