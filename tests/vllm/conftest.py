@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,11 @@ class RealServer:
     def __init__(self, world: Path, url: str) -> None:
         self.world, self.url = world, url
         self.output = ""
+        # Once: it finds the world through all plugins, and a kill must not wait for that.
+        self._folder = state_folder(str(world))
 
     def _states(self) -> list[State]:
-        return [state for state in read_states(state_folder(str(self.world))) if state.is_alive()]
+        return [state for state in read_states(self._folder) if state.is_alive()]
 
     def palaver(self, *args: str) -> str:
         """Run a command for the world and return what it said."""
@@ -134,10 +136,8 @@ class RealServer:
 
     def kill(self) -> None:
         """End it without a warning, workers and all, and at once."""
-        # Whether it is alive is not asked, for that takes a second, in which much is said.
-        for state in read_states(state_folder(str(self.world))):
-            with suppress(ProcessLookupError):
-                os.killpg(state.pid, signal.SIGKILL)
+        for state in self._states():
+            os.killpg(state.pid, signal.SIGKILL)
 
     async def call(self, path: str, body: Any = None) -> tuple[int, Any]:
         """Ask it something."""

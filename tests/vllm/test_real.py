@@ -47,11 +47,8 @@ async def with_adapters(server: Any, palaver: RunningServer) -> Any:
     engine = await palaver.ready("vampire", "vampire")
     await engine.send({"type": "npc.upsert", "npc": "zombie", "persona": "zombie"})
     for npc in VOICES:
-        for attempt in range(5):
-            done = await engine.say(npc, "Hello.", turn=f"load {npc} {attempt}")
-            if done["served_by"]["backend"] == "local":
-                break
-        assert done["served_by"]["backend"] == "local", done["trail"]
+        done = await engine.say(npc, "Hello.", turn=f"load {npc}")
+        assert done["served_by"]["backend"] == "local", done
         await until_loaded(server, f"{npc}@1")
     return engine
 
@@ -266,3 +263,23 @@ async def test_it_tells_what_metrics_show(server: Any, make_backend: Any) -> Non
     }
     assert readings["model_server_generation_tokens_total"].value > 0
     assert 0 <= readings["model_server_kv_cache_ratio"].value <= 1
+
+
+async def test_static_takes_over_when_the_server_is_killed(
+    server: Any, long_winded: RunningServer
+) -> None:
+    """A server that is killed in the middle of a line costs neither that line nor the next."""
+    engine = await with_adapters(server, long_winded)
+    await engine.send({"type": "turn.start", "turn": "k", "npc": "vampire", "text": STORY})
+    await engine.until("turn.delta", turn="k")
+    server.kill()
+    done = await engine.finish("k")
+    assert done["status"] == "rescued", done
+    assert done["served_by"]["type"] == "static"
+    assert done["trail"][0]["outcome"] == "died"
+    after = await engine.say("vampire", "Who are you?", turn="k2")
+    assert after["status"] == "completed"
+    assert after["served_by"]["type"] == "static"
+    assert after["trail"][0]["backend"] == "local"
+    assert after["trail"][0]["outcome"] == "failed"
+    assert after["text"]
