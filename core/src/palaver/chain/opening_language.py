@@ -110,24 +110,23 @@ _ENOUGH_WORDS = 30
 def language(turn: Turn) -> Checker | None:
     """Return a check that a reply is in the turn's language, or None where nobody can tell."""
     # Of `und` too: there the client's own prompt names the language, in words.
-    lang, *rest = normal_lang(turn.lang).split("-")
-    wanted = _SCRIPTS.get(lang)
-    if wanted is None or any(len(part) == 4 and part not in ("Hans", "Hant") for part in rest):
+    lang, wanted = _written_in(turn.lang)
+    if not wanted:
         return None
     latin = "LATIN" in wanted
     own, others = _WORDS.get(lang), _OTHERS.get(lang, {})
 
     def check(text: str, whole: bool) -> Verdict:
-        letters = [char for char in text if char.isalpha()][:40]
         # Most replies are in plain letters: nothing to look up.
-        plain = latin and text.isascii()
-        strange = 0 if plain else sum(not _is_in(char, wanted) for char in letters)
-        if strange * 2 > len(letters):
-            if len(letters) >= (_LEAST_LETTERS if whole else _LETTERS):
-                return Objection(f"not in the language {turn.lang}")
-            return GO if whole else WAIT
-        if own is None:
-            return OK if len(letters) >= _LETTERS else GO
+        if own is None or not (latin and text.isascii()):
+            letters = [char for char in text if char.isalpha()][:40]
+            strange = sum(not _is_in(char, wanted) for char in letters)
+            if strange * 2 > len(letters):
+                if len(letters) >= (_LEAST_LETTERS if whole else _LETTERS):
+                    return Objection(f"not in the language {turn.lang}")
+                return GO if whole else WAIT
+            if own is None:
+                return OK if len(letters) >= _LETTERS else GO
         # The last word may be half of another one.
         words = (_WORD if whole else _WHOLE_WORD).findall(text.casefold())
         if len(words) < _LEAST_WORDS:
@@ -141,6 +140,15 @@ def language(turn: Turn) -> Checker | None:
         return OK if len(words) >= _ENOUGH_WORDS else GO
 
     return check
+
+
+@lru_cache(maxsize=256)
+def _written_in(tag: str) -> tuple[str, tuple[str, ...]]:
+    """Return a tag's language, and what it is written in; nothing where nobody can tell."""
+    lang, *rest = normal_lang(tag).split("-")
+    if any(len(part) == 4 and part not in ("Hans", "Hant") for part in rest):
+        return lang, ()
+    return lang, _SCRIPTS.get(lang, ())
 
 
 @lru_cache(maxsize=4_096)

@@ -18,6 +18,8 @@ _SPACE = re.compile(r"\s+")
 _EDGES = "\"'“”„«»‘’*_()[]…. -–—"
 
 
+# Remembered: several checks compare the same opening, and the same earlier replies turn after turn.
+@lru_cache(maxsize=512)
 def plain(text: str) -> str:
     """Return a text for comparing: lower case, single spaces, plain apostrophes, no quotes."""
     text = text.replace("’", "'").replace("ʼ", "'")

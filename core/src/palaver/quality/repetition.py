@@ -62,8 +62,8 @@ class Repetition:
             self._heard.popitem(last=False)
         repeats = None
         if heard:
-            known = set(heard)
-            repeats = sum(run in known for run in runs) >= SHARE * len(runs)
+            known = set(runs).intersection(heard)
+            repeats = sum(map(known.__contains__, runs)) >= SHARE * len(runs)
         heard.extend(runs)
         del heard[: max(0, len(heard) - RUNS)]
         return repeats

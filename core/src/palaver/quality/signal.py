@@ -73,6 +73,9 @@ class Signal:
     def add(self, value: float) -> bool:
         """Take a number; returns whether the alert began or ended with it."""
         self.samples += 1
+        if not value and not self.baseline:
+            # What never happened yet, such as a refusal: all averages stay at nothing.
+            return False
         count = self.samples
         recent = self.recent
         for index, span in enumerate(SPANS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from palaver.hookcalls import HookCall, call_sync
@@ -96,6 +97,10 @@ def _sections(turn: Turn) -> list[Section]:
     return sections
 
 
+# Remembered: a conversation's exchanges are in one prompt after the other.
+_harmless = lru_cache(maxsize=4_096)(neutralize)
+
+
 def _history(npc: str, history: Sequence[Exchange]) -> list[Section]:
     sections = []
     for index, past in enumerate(history):
@@ -106,7 +111,7 @@ def _history(npc: str, history: Sequence[Exchange]) -> list[Section]:
                 name=f"history.{index}.said",
                 role="user",
                 # Nobody knows who wrote what an older version, or another program, remembered.
-                text=neutralize(said),
+                text=_harmless(said),
                 priority=HISTORY_PRIORITY,
                 source="memory",
                 place=Place.HISTORY,
@@ -117,7 +122,7 @@ def _history(npc: str, history: Sequence[Exchange]) -> list[Section]:
             Section(
                 name=f"history.{index}.reply",
                 role="assistant" if past.npc == npc else "user",
-                text=neutralize(reply),
+                text=_harmless(reply),
                 priority=HISTORY_PRIORITY,
                 source="memory",
                 place=Place.HISTORY,
