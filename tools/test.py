@@ -116,6 +116,10 @@ def why_not(env_name: str, environ: dict[str, str]) -> str | None:
         memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         if memory_gib < 7:
             return f"vLLM needs 8 GiB of memory; this machine has {memory_gib:.0f}"
+    if env_name == "luanti-newest" and "PALAVER_TEST_LUANTI_ROOT" not in environ:
+        path = f"{environ.get('PATH', '')}:/usr/sbin"
+        if sys.platform != "linux" or os.geteuid() or not shutil.which("debootstrap", path=path):
+            return "the newest Luanti is installed by debootstrap, as root on Debian"
     if env_name in ("recipe", "vllm") and not (WORK / env_name).exists():
         free_gib = shutil.disk_usage(ROOT).free / 2**30
         if free_gib < 8:
