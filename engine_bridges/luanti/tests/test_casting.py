@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from palaver.testing.turns import make_persona
-from palaver.world.persona import Persona
 from palaver_luanti.casting import is_instruction, persona_called, persona_in
 
 NAMES = {"elder": "Elder", "elder_willow": "Elder Willow", "alchemist": "The Alchemist"}
-
-
-def persona_named(id_: str, name: str) -> Persona:
-    """Return a persona whose name is not made of its id."""
-    persona = make_persona(id_)
-    return replace(persona, front=persona.front.model_copy(update={"name": name}))
-
-
-PERSONAS = {id_: persona_named(id_, name) for id_, name in NAMES.items()}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +23,7 @@ PERSONAS = {id_: persona_named(id_, name) for id_, name in NAMES.items()}
 )
 def test_in_a_prompt(prompt: str, persona: str | None) -> None:
     """The first name counts, as a whole word, in any case; of two at one place the longer."""
-    assert persona_in(prompt, PERSONAS) == persona
+    assert persona_in(prompt, NAMES) == persona
 
 
 @pytest.mark.parametrize(
@@ -52,7 +39,7 @@ def test_in_a_prompt(prompt: str, persona: str | None) -> None:
 )
 def test_called(name: str, persona: str | None) -> None:
     """A persona is called by its id or its whole name."""
-    assert persona_called(name, PERSONAS) == persona
+    assert persona_called(name, NAMES) == persona
 
 
 def test_instruction() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from palaver.world.persona import Persona
-
 __all__ = ["is_instruction", "persona_called", "persona_in"]
 
 _INSTRUCTION = re.compile(r"\s*(?:you are|you're|act as|pretend|roleplay|role-play)\b", re.I)
@@ -17,7 +15,7 @@ def is_instruction(prompt: str) -> bool:
     return _INSTRUCTION.match(prompt) is not None
 
 
-def persona_called(name: str, personas: Mapping[str, Persona]) -> str | None:
+def persona_called(name: str, personas: Mapping[str, str]) -> str | None:
     """Return the persona of an id or a displayed name, in any case, or None."""
     if name in personas:
         return name
@@ -25,7 +23,7 @@ def persona_called(name: str, personas: Mapping[str, Persona]) -> str | None:
     return next((id_ for id_, called in _names(personas) if called == wanted), None)
 
 
-def persona_in(prompt: str, personas: Mapping[str, Persona]) -> str | None:
+def persona_in(prompt: str, personas: Mapping[str, str]) -> str | None:
     """Return the persona that a prompt names first, or None.
 
     Of two that begin at the same place it is the longer one: `Elder Willow`, not `Elder`.
@@ -41,9 +39,9 @@ def persona_in(prompt: str, personas: Mapping[str, Persona]) -> str | None:
     return best[2] if best else None
 
 
-def _names(personas: Mapping[str, Persona]) -> Iterator[tuple[str, str]]:
-    for id_, persona in personas.items():
-        name = _plain(persona.front.name)
+def _names(personas: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for id_, shown in personas.items():
+        name = _plain(shown)
         for called in dict.fromkeys((name, name.removeprefix("the "), _plain(id_))):
             if called:
                 yield id_, called

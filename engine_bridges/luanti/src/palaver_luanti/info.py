@@ -25,12 +25,10 @@ class Info:
 
     Args:
         gateway: The gateway.
-        infer_s: Time limit of `/infer`, to tell the mod.
     """
 
-    def __init__(self, gateway: Gateway, infer_s: float) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._infer_s = infer_s
         self._known: dict[str, dict[str, Any]] = {}
         self._known_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -49,7 +47,6 @@ class Info:
             "personas": {id_: one.front.name for id_, one in gateway.world.personas.items()},
             "active": {"backend": speaker, "model": models[0] if models else None},
             "backends": backends,
-            "infer_ms": int(self._infer_s * 1000),
         }
 
     async def _backends(self) -> dict[str, dict[str, Any]]:
