@@ -40,7 +40,12 @@ def states(of: Quality | Gateway) -> dict[tuple[str, str, str], SignalState]:
 
 def make(settings: QualitySettings | None = None, folder: Path | None = None) -> Quality:
     """Return the signals of a gateway with the tier `elite`."""
-    return Quality(settings or QualitySettings(least_samples=50), {"elite": None}, {}, folder)
+    return Quality(
+        settings or QualitySettings(least_samples=50, replies_per_s=1e6),
+        {"elite": None},
+        {},
+        folder,
+    )
 
 
 def finish(
@@ -121,7 +126,9 @@ def test_what_counts_as_an_error() -> None:
 
 def test_what_counts_as_a_refusal() -> None:
     """Objections to refusals count, for the backend that said them, though nobody heard them."""
-    watched = Quality(QualitySettings(), {"elite": None}, {"local": None, "fast": None})  # type: ignore[dict-item]  # only names count
+    watched = Quality(
+        QualitySettings(replies_per_s=1e6), {"elite": None}, {"local": None, "fast": None}
+    )  # type: ignore[dict-item]  # only names count
     trail = [
         Attempt("local", "objected", 5.0, "a refusal instead of a reply"),
         Attempt("fast", "served", 9.0),

@@ -209,6 +209,7 @@ async def busy_server(world: Path, talkative: ScriptedBackend) -> AsyncIterator[
         "limits.hedge_share": 1.0,
         "backends.slow.breaker_failures": 1_000_000,
         "quality.least_samples": 50,
+        "quality.replies_per_s": 1e6,
         "quality.judge": "critic",
         "quality.judge_share": 1.0,
     }
@@ -284,6 +285,7 @@ async def test_rules_are_loaded_and_an_alert_fires(
     backend = ScriptedBackend("local", "Good evening.")
     overrides = {
         "quality.least_samples": 50,
+        "quality.replies_per_s": 1e6,
         "tiers.elite.checks": [],
         "backends.local.breaker_failures": 10_000,
     }

@@ -32,6 +32,13 @@ class QualitySettings(BaseModel):
         le=1_000_000,
         description="Turns before a signal has a baseline and can raise an alert.",
     )
+    replies_per_s: float = Field(
+        default=50,
+        gt=0,
+        le=1_000_000,
+        description="Replies that are read in a second, about, for refusals and repetition; where "
+        "there are more, only those of some listeners, always the same.",
+    )
     judge: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         default=None,
         description="Backend that scores a sample of replies from 1 to 5, in the background. It "

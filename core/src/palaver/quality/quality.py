@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from palaver.quality.judge import Judge
 from palaver.quality.refusals import is_refusal, refuses
 from palaver.quality.repetition import Repetition
+from palaver.quality.sample import Sample
 from palaver.quality.signals import Alert, Signals, SignalState
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Quality:
         file = data_dir / FILE if data_dir is not None else None
         self._signals = Signals(settings.worse_by, settings.least_samples, file)
         self._repetition = Repetition()
+        self._sample = Sample(settings.replies_per_s)
         # Session and turn, with the names they count for and when they count as heard.
         self._open: OrderedDict[tuple[str, str], tuple[str, str, float]] = OrderedDict()
         self._saver: asyncio.Task[None] | None = None
@@ -115,17 +117,23 @@ class Quality:
         if result.status == "cancelled" or not result.text:
             # Of what was stopped half-way nothing can be said but what failed.
             return
-        self._refusals(tier, served, result)
-        if turn.counterpart_key is not None:
-            pair = (turn.game, turn.npc.id, turn.counterpart_key)
-            repeats = self._repetition.hear(pair, result.text)
-            if repeats is not None:
-                self._both("repetition", tier, served, float(repeats))
+        pair = (turn.game, turn.npc.id, turn.counterpart_key)
+        if self._sample.takes(pair):
+            self._read(tier, served, pair, result)
         self._settle(monotonic())
         if turn.session is not None:
             self._open[turn.session, turn.id] = (tier, served, monotonic() + SKIP_S)
         if self.judge is not None:
             self.judge.offer(turn, result)
+
+    def _read(
+        self, tier: str, served: str, pair: tuple[str, str, str | None], result: TurnResult
+    ) -> None:
+        self._refusals(tier, served, result)
+        if pair[2] is not None:
+            repeats = self._repetition.hear(pair, result.text)
+            if repeats is not None:
+                self._both("repetition", tier, served, float(repeats))
 
     def feedback(self, turn: str, session: SessionInfo, kind: str) -> None:
         """Take what a player thinks of a reply; only the first word on each counts."""
