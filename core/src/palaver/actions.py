@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["DeclaredAction", "declare_actions"]
 
 MAX_SCHEMA_BYTES = 4_000
+CONFIRM_MS = 500
+"""How long a line waits for the engine where it does not say, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,15 @@ class DeclaredAction:
         name: Its name.
         description: What it does, in words for the model.
         args: JSON Schema of its arguments; empty for an action without any.
-        confirm: Whether the engine answers with `action.result`.
+        confirm: Whether the engine answers with `action.result`, and the line waits for that.
+        confirm_ms: How long the line waits; after that it counts as refused.
     """
 
     name: str
     description: str
     args: dict[str, Any]
     confirm: bool = False
+    confirm_ms: int = CONFIRM_MS
     _plain: dict[str, Any] = field(init=False, repr=False, compare=False)
     _validator: Any = field(init=False, repr=False, compare=False)
 
@@ -82,7 +86,7 @@ def declare_actions(specs: Iterable[ActionSpec], *, limit: int) -> dict[str, Dec
         if spec.args:
             _check_schema(spec.name, spec.args)
         declared[spec.name] = DeclaredAction(
-            spec.name, neutralize(spec.description), spec.args, spec.confirm
+            spec.name, neutralize(spec.description), spec.args, spec.confirm, spec.confirm_ms
         )
     return declared
 

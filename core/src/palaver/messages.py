@@ -34,6 +34,8 @@ Facts = dict[FactName, Any]
 Lang = Annotated[
     str, Field(min_length=2, max_length=35, pattern=r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$")
 ]
+CallId = Annotated[str, Field(min_length=1, max_length=160)]
+"""Id of a call: that of its turn, and a number."""
 Utterance = Annotated[str, Field(max_length=4_000)]
 
 
@@ -74,7 +76,13 @@ class ActionSpec(BaseModel):
         "`pattern`, of the keywords that the protocol's page lists.",
     )
     confirm: bool = Field(
-        default=False, description="Whether the engine answers with `action.result`."
+        default=False,
+        description="Whether the engine answers with `action.result`; what comes after the action "
+        "is held until then.",
+    )
+    confirm_ms: Annotated[int, Field(ge=100, le=5_000)] = Field(
+        default=500,
+        description="How long it may take to answer; no answer counts as a refusal.",
     )
 
 
@@ -264,7 +272,7 @@ class ActionResult(_Message):
 
     type: Literal["action.result"] = "action.result"
     turn: Id = Field(description="The turn.")
-    call: Id = Field(description="`call` of the `turn.action`.")
+    call: CallId = Field(description="`call` of the `turn.action`.")
     ok: bool = Field(description="Accepted or refused.")
     message: Annotated[str, Field(max_length=1_000)] | None = Field(
         default=None, description="Why, in words for the model."

@@ -126,6 +126,7 @@ def rehearsal(turn: Turn) -> Turn:
         prompt=None,
         raw=None,
         calls=0,
+        answers=None,
         trace=[],
         result=TurnResult(),
     )

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from palaver.chain.backend import Finish
 from palaver.chain.request import build_request
 from palaver.errors import BackendError
+from palaver.turn.events import Action
 
 if TYPE_CHECKING:
     from palaver.chain.servers import Entry
@@ -55,7 +57,7 @@ async def speak_filler(
             continue
         reply.begin()
         turn.authored = True
-        filters = make_filters(reply.show, reply.say)
+        filters = make_filters(partial(_show, turn, reply), reply.say)
         filters.feed(text)
         try:
             async with asyncio.timeout_at(until):
@@ -66,6 +68,15 @@ async def speak_filler(
             reply.close_sentence()
             return entry.backend.name
     return None
+
+
+def _show(turn: Turn, reply: Reply, event: Event) -> None:
+    """Show an event, unless the game would have to confirm it: a filler waits for nobody."""
+    declared = turn.actions.get(event.name) if type(event) is Action else None
+    if declared is not None and declared.confirm:
+        turn.note(f"a filler does nothing that the game has to confirm: {declared.name}")
+    else:
+        reply.show(event)
 
 
 async def _authored(turn: Turn, entry: Entry) -> str | None:

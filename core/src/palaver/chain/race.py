@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from palaver.chain.opening import Named, Opening
     from palaver.chain.servers import Entry, Server
     from palaver.chain.shared import Chain
+    from palaver.turn.confirm import Refusal
     from palaver.turn.deliver import Reply
     from palaver.turn.filters import FilterChain
     from palaver.turn.model import Outcome, Turn
@@ -73,6 +74,7 @@ class Race:
         self._hurry = False
         """Whether only instant backends may still be asked."""
         self._rescuing = False
+        self._refusal: Refusal | None = None
         self._filling = False
         self._filler_at: float | None = None
         """When the filler is due; None when there is none, or it was spoken."""
@@ -99,6 +101,10 @@ class Race:
             self._call_back()
             # The line is open: a rescue may take as long as a first token may.
             self._words_by = self._turn.ends_at - RESERVE_S
+        elif self._refusal is not None:
+            # Still without a word; what the game took does not count.
+            due = self._turn.first_text_at + self.reply.waited_s
+            self._words_by = min(due, self._turn.ends_at) - RESERVE_S
         while True:
             if self._wake.done():
                 self._wake = self._loop.create_future()
@@ -123,6 +129,19 @@ class Race:
             if not self._running:
                 return None
             await self._wait()
+
+    def refused(self, attempt: Attempt | None, refusal: Refusal) -> None:
+        """Let the line go on knowing what the game refused; who spoke so far is asked first.
+
+        Args:
+            attempt: Who spoke; None for the dialogue cache.
+            refusal: What the game refused.
+        """
+        self._refusal = refusal
+        self._call_back()
+        if attempt is not None and attempt.entry not in self._queue:
+            self._tried[attempt.name].discard(attempt.server)
+            self._queue.appendleft(attempt.entry)
 
     def _call_back(self) -> None:
         """Let those who lost to the one that died speak after all."""
@@ -340,8 +359,16 @@ class Race:
         self._queue.popleft()
         retry = self._retries.get(name, 0)
         # After a filler the player still waits for an answer; only a line that broke off is closed.
-        purpose: Purpose = "closing" if entry.type.instant and self._rescuing else "reply"
-        request = build_request(turn, entry, shown=self.reply.text, purpose=purpose, retry=retry)
+        going_on = self._rescuing or self._refusal is not None
+        purpose: Purpose = "closing" if entry.type.instant and going_on else "reply"
+        request = build_request(
+            turn,
+            entry,
+            shown=self.reply.text,
+            purpose=purpose,
+            retry=retry,
+            refusal=self._refusal,
+        )
         key = flight_key(entry, request, retry)
         urgency = urgency_of(turn)
         flight = chain.flights.find(key, urgency, turn.ends_at) if key is not None else None

@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING
 from palaver.chain.backend import GenerateRequest, Purpose, Sampling
 from palaver.chain.lane import Urgency
 from palaver.prompt.trim import budget_chars, trim
+from palaver.turn.confirm import with_refusal
 from palaver.turn.model import PRIORITIES
 
 if TYPE_CHECKING:
     from palaver.chain.servers import Entry
+    from palaver.turn.confirm import Refusal
     from palaver.turn.model import Turn
 
 __all__ = ["build_request", "flight_key", "urgency_of"]
 
 
 def build_request(
-    turn: Turn, entry: Entry, *, shown: str = "", purpose: Purpose = "reply", retry: int = 0
+    turn: Turn,
+    entry: Entry,
+    *,
+    shown: str = "",
+    purpose: Purpose = "reply",
+    retry: int = 0,
+    refusal: Refusal | None = None,
 ) -> GenerateRequest:
     """Return the request of a turn to one backend.
 
@@ -28,10 +36,13 @@ def build_request(
         shown: What the player has already read of this reply.
         purpose: What is asked for.
         retry: How often this backend was asked already; another seed gives another reply.
+        refusal: What the game refused of this reply, or None.
     """
     tier, persona_sampling = turn.tier, turn.persona.front.sampling
     max_tokens = min(tier.max_tokens, persona_sampling.max_tokens or tier.max_tokens)
     prompt = turn.prompt
+    if refusal is not None and prompt is not None:
+        prompt = with_refusal(prompt, refusal)
     settings = entry.backend.settings
     if settings.context_tokens is not None:
         # The longest reply must leave room for what it answers.

@@ -17,6 +17,7 @@ from palaver.chain.race import RESERVE_S, Race
 from palaver.chain.trail import failure
 from palaver.turn.events import Text
 from palaver.turn.model import OBJECTED, ServedBy
+from palaver.turn.tags import without_tags
 
 if TYPE_CHECKING:
     from palaver.chain.attempt import Attempt
@@ -31,10 +32,14 @@ LAST_WORDS = "last_words"
 """Name in the trail for the persona's last words."""
 CACHE = "cache"
 """Name in the trail for a reply out of the dialogue cache."""
-Repeated = Literal["said", "objected", "unsaid"]
+Repeated = Literal["said", "objected", "unsaid", "refused"]
 """What became of a reply out of the dialogue cache."""
+End = Literal["whole", "died", "refused"]
+"""What became of a backend's reply: it is whole, it broke off, the game refused an action of it."""
 RESCUES = 1
 """How often a model may end the line of another that died; then authored lines do."""
+REFUSALS = 1
+"""How often a model may go on after the game has refused an action; then authored lines do."""
 
 
 class ChainRunner:
@@ -52,6 +57,10 @@ class ChainRunner:
         self._make_filters = make_filters
         self._race = Race(chain, turn, reply, make_filters)
         self._own: FilterChain | None = None
+        self._refusals = 0
+        self._open = True
+        """Whether the line was open, or without a word, when the game refused an action."""
+        reply.when_refused = self._stop
 
     async def run(self, names: Sequence[str]) -> None:
         """Ask the backends in order until one has spoken; sets status, trail and who served.
@@ -67,15 +76,29 @@ class ChainRunner:
         rescues = 0
         try:
             while (winner := await race.next_winner()) is not None:
-                if await self._speak(winner):
+                end = await self._speak(winner)
+                if end == "whole":
                     return
-                rescues += 1
-                if rescues > RESCUES:
+                if end == "died":
+                    rescues += 1
+                if rescues > RESCUES or self._refusals > REFUSALS:
                     race.only_instants()
-            await self.last_words("every backend of the chain failed")
+                if self._refusals > REFUSALS and not self._open:
+                    # What was said stands for itself.
+                    self._reply.finish()
+                    return
+            await self._nobody_left()
         except asyncio.CancelledError:
             race.cancel()
             raise
+
+    async def _nobody_left(self) -> None:
+        if self._refusals and not self._open:
+            self._reply.finish()
+        elif self._refusals:
+            await self.last_words("nobody could go on with what the game refused")
+        else:
+            await self.last_words("every backend of the chain failed")
 
     async def repeat(self, raw: str, model: str | None, adapter: str | None) -> Repeated:
         """Say a reply again that a model gave before.
@@ -87,7 +110,8 @@ class ChainRunner:
 
         Returns:
             Whether it was said; a check may have something against it, or a filter have taken it
-            or not have come to its end.
+            or not have come to its end. The game may have refused an action of it: then `run` goes
+            on with what was said of it so far.
         """
         self._turn.authored = False
         # What was kept yesterday must pass what plugins check today; the core's own have seen it.
@@ -114,7 +138,17 @@ class ChainRunner:
         opening.hear(self._own)
         self._turn.result.served_by = ServedBy(CACHE, CACHE, model, adapter)
         self._turn.result.cached = True
-        self._race.trail.note(CACHE, "served")
+        try:
+            confirmed = await self._reply.confirmed()
+        except asyncio.CancelledError:
+            self._race.trail.note(CACHE, "served", "the turn was cancelled")
+            raise
+        refusal = self._reply.refusal
+        self._race.trail.note(CACHE, "served", None if refusal is None else refusal.reason)
+        if not confirmed:
+            self._turn.result.cached = False
+            self._refused(None)
+            return "refused"
         self._reply.finish()
         return "said"
 
@@ -129,7 +163,8 @@ class ChainRunner:
         await self._say(words, authored=True)
         if self._reply.length == before:
             # A filter took even these; a turn without words would break the promise.
-            self._reply.show(Text(words))
+            self._reply.begin()
+            self._reply.show(Text(without_tags(words)))
         self._turn.result.served_by = ServedBy(LAST_WORDS, LAST_WORDS)
         self._race.trail.note(LAST_WORDS, "served", reason)
         self._reply.finish()
@@ -146,20 +181,62 @@ class ChainRunner:
         self._own = self._make_filters(self._reply.show, self._reply.say)
         self._own.feed(text)
         await self._own.finish()
+        await self._reply.confirmed()
 
-    async def _speak(self, attempt: Attempt) -> bool:
-        """Follow a reply to its end; returns whether it is whole."""
-        await self._race.over(attempt)
-        await attempt.close()
-        self._race.trail.served(attempt)
-        if attempt.cut is not None or attempt.error is not None:
+    async def _speak(self, attempt: Attempt) -> End:
+        """Follow a reply to its end; returns what became of it."""
+        reply, race = self._reply, self._race
+        await race.over(attempt)
+        if reply.refusal is None:
+            await attempt.close()
+            await reply.confirmed()
+        broken = attempt.cut is not None or attempt.error is not None
+        if reply.refusal is None and not broken:
+            # The last sentences may hold an action that has to be confirmed too.
+            reply.let_out(cut=self._cut(attempt))
+            await reply.confirmed()
+        race.trail.served(attempt)
+        if reply.refusal is not None:
+            race.end(attempt, "served", reply.refusal.reason)
+            self._refused(attempt)
+            return "refused"
+        if broken:
             _, reason = failure(attempt)
-            self._race.end(attempt, "died", reason)
+            race.end(attempt, "died", reason)
             self._turn.result.status = "rescued"
-            self._reply.close_sentence()
-            return False
+            reply.close_sentence()
+            return "died"
         self._whole(attempt)
-        return True
+        return "whole"
+
+    def _stop(self) -> None:
+        """Want no more of who speaks: the game has refused what all the rest is built on."""
+        if self._race.winner is not None:
+            self._race.winner.drop()
+
+    def _refused(self, attempt: Attempt | None) -> None:
+        """Let the line go on, once, knowing what the game has refused.
+
+        Args:
+            attempt: Who spoke so far; None for the dialogue cache.
+        """
+        refusal, reply = self._reply.refusal, self._reply
+        assert refusal is not None
+        filters = attempt.filters if attempt is not None else self._own
+        if filters is not None:
+            # One that waits may still be at work on what nobody is to hear.
+            filters.redirect(_nothing, _nothing)
+        self._refusals += 1
+        self._open = not reply.whole
+        reply.close_sentence()
+        if self._refusals <= REFUSALS:
+            self._race.refused(attempt, refusal)
+
+    def _cut(self, attempt: Attempt) -> bool:
+        """Return whether a reply ends before its own end."""
+        finish = attempt.finish
+        too_long = finish is not None and finish.reason == "length" and not attempt.enough
+        return self._reply.full or too_long or attempt.opening.objection is not None
 
     def _whole(self, attempt: Attempt) -> None:
         result, finish, objection = self._turn.result, attempt.finish, attempt.opening.objection
@@ -167,13 +244,15 @@ class ChainRunner:
         if objection is not None:
             note = OBJECTED + objection.reason
         self._race.end(attempt, "served", note)
-        cut = self._reply.full or (
-            finish is not None and finish.reason == "length" and not attempt.enough
-        )
-        if cut or objection is not None:
+        if self._cut(attempt):
             self._reply.cut_short()
-        if result.status == "completed" and (cut or objection is not None):
-            result.status = "truncated"
+            if result.status == "completed":
+                result.status = "truncated"
         if result.status == "completed" and not attempt.entry.type.instant and attempt.alone:
-            self._turn.raw = "".join(attempt.flight.pieces)
+            # What follows a refusal belongs to this turn alone.
+            self._turn.raw = "".join(attempt.flight.pieces) if not self._refusals else None
         self._reply.finish()
+
+
+def _nothing(_: object) -> None:
+    """Show it to nobody."""

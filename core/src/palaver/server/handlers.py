@@ -122,7 +122,7 @@ def _turn_feedback(session: Session, message: m.TurnFeedback) -> None:
 
 
 def _action_result(session: Session, message: m.ActionResult) -> None:
-    log.info("action %r of turn %r: %s", message.call, message.turn, message.ok)
+    session.answer_action(message.turn, message.call, message.ok, message.message)
 
 
 async def _save_mark(session: Session, message: m.SaveMark) -> None:

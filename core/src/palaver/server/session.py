@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from palaver.errors import ProtocolError
 from palaver.messages import TurnStart
+from palaver.turn.confirm import Answers
 from palaver.turn.deliver import accepted_message
 
 if TYPE_CHECKING:
@@ -150,6 +151,9 @@ class Session:
             )
         turn = self.gateway.make_turn(self.game, request)
         turn.session = self.info.id
+        if "action" in self.info.capabilities and self.principal.role == "engine":
+            # A player's token may not answer for the game, so nobody would.
+            turn.answers = Answers()
         place = self.gateway.join(self.game, turn)
         record = TurnRecord(request, turn, accepted_message(turn))
         self.turns[request.turn] = record
@@ -173,6 +177,13 @@ class Session:
         if heard is not None:
             # Without it nothing is known of what was heard; `turn.heard` may still come.
             self._settle(record)
+
+    def answer_action(self, turn: str, call: str, ok: bool, message: str | None) -> None:
+        """Take the engine's answer to an action; one that nobody waits for does no harm."""
+        record = self.turns.get(turn)
+        answers = record.turn.answers if record is not None and record.turn is not None else None
+        if answers is None or not answers.answer(call, ok=ok, message=message):
+            log.debug("nobody waits for an answer to the call %r of turn %r", call, turn)
 
     def heard_turn(self, turn: str) -> None:
         """Remember a turn that was heard to its end, for clients that tell."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from palaver.messages import MAX_REPLY_CHARS
 from palaver.turn.careful import Careful
+from palaver.turn.confirm import Hold, Refusal
 from palaver.turn.done import done_message
 from palaver.turn.events import Action, Emotion, Event, Text
 from palaver.turn.sentences import ENDINGS, Sentence, SentenceSplitter
@@ -55,6 +56,7 @@ class Reply:
         self.first_at: float | None = None
         self.full = False
         """Whether the longest reply was reached; what comes after is not shown."""
+        self._turn = turn
         self._clock = clock
         self._sink = sink
         self._emit = sink.emit
@@ -68,6 +70,13 @@ class Reply:
         self._live = False
         self._waiting: list[Event] = []
         self._careful: Careful | None = None
+        self._hold: Hold | None = None
+        self._aside = False
+        """Whether what comes is held back by one of these two."""
+        self.waited_s = 0.0
+        """How long the game was waited for, in seconds."""
+        self.when_refused: Callable[[], None] | None = None
+        """Called when the game has refused an action; nothing is shown then until `begin`."""
         self._splitter = SentenceSplitter() if "sentence" in sink.capabilities else None
 
     @property
@@ -89,9 +98,15 @@ class Reply:
         """Take one event; after the end nothing is shown any more."""
         if self._over:
             return
-        if self._careful is not None:
-            for ready in self._careful.feed(event):
-                self._show(ready)
+        if self._aside:
+            for ready in (event,) if self._careful is None else self._careful.feed(event):
+                self._pass(ready)
+        else:
+            self._show(event)
+
+    def _pass(self, event: Event) -> None:
+        if self._hold is not None:
+            self._hold.keep(event)
         else:
             self._show(event)
 
@@ -109,15 +124,58 @@ class Reply:
                     f',"name":{quote(event.name)},"intensity":{event.intensity:g}}}',
                 )
         elif type(event) is Action and "action" in self._sink.capabilities:
-            self._emit(
-                f'{{"type":"turn.action","turn":{self._turn_json},"seq":',
-                f',"call":{quote(event.call)},"name":{quote(event.name)},'
-                f'"args":{to_json(event.args)}}}',
+            self._act(event)
+
+    def _act(self, action: Action) -> None:
+        declared, answers = self._turn.actions.get(action.name), self._turn.answers
+        confirmed = declared is not None and declared.confirm and answers is not None
+        if confirmed:
+            # Nobody knows how long the game takes; a whole sentence is not to wait with the rest.
+            self._flush_sentence_before_change()
+        self._emit(
+            f'{{"type":"turn.action","turn":{self._turn_json},"seq":',
+            f',"call":{quote(action.call)},"name":{quote(action.name)},'
+            f'"args":{to_json(action.args)}}}',
+        )
+        if confirmed and declared is not None and answers is not None:
+            self._aside = True
+            self._hold = Hold(
+                self._turn,
+                answers,
+                action,
+                declared.confirm_ms,
+                shown=self._chars,
+                settled=self._settled,
             )
+
+    def _settled(self, hold: Hold) -> None:
+        """Let go on what was held behind an action, if the game has accepted it."""
+        self.waited_s += hold.waited_s
+        if hold.refusal is not None:
+            # The hold stays, and swallows what still comes of this attempt.
+            if self.when_refused is not None:
+                self.when_refused()
+            return
+        self._hold = None
+        self._aside = self._careful is not None
+        for event in hold.release():
+            # One of these may be the next action that has to be confirmed.
+            self._pass(event)
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """What the game has refused of this attempt, or None."""
+        return None if self._hold is None else self._hold.refusal
+
+    async def confirmed(self) -> bool:
+        """Wait until the game has answered; returns whether it refused nothing."""
+        while self._hold is not None and self._hold.open:
+            await self._hold.over()
+        return self.refusal is None
 
     def say(self, text: str) -> None:
         """Take text that is not empty; the same as to show it, without an event around it."""
-        if self._careful is not None:
+        if self._aside:
             self.show(Text(text))
         elif not self._over:
             self._text(text)
@@ -130,42 +188,75 @@ class Reply:
         """
         self._live = False
         self._waiting.clear()
+        self._drop_hold()
+
+    def _drop_hold(self) -> None:
+        if self._hold is not None:
+            self._hold.drop()
+            self._hold = None
+            self._aside = self._careful is not None
+
+    @property
+    def whole(self) -> bool:
+        """Whether there are words, and the last sentence of them is whole."""
+        last = "".join(self._parts[-8:])
+        if not last:
+            return False
+        return last[-1] in ENDINGS or last.rstrip("\"'”’»)]")[-1:] in ENDINGS
 
     def close_sentence(self) -> None:
         """End an open sentence with an ellipsis; a whole one stays as it is."""
-        if self._careful is not None:
-            # A sentence that nobody will finish is better left out.
-            self._careful = None
-        last = "".join(self._parts[-8:])
-        if last and last[-1] not in ENDINGS and last.rstrip("\"'”’»)]")[-1:] not in ENDINGS:
+        # A sentence that nobody will finish is better left out.
+        self._careful = None
+        self._aside = self._hold is not None
+        if not self._parts:
+            return
+        if not self.whole:
             self._space = ""
             self._write("…")
         self._space = " "
+
+    def let_out(self, *, cut: bool = False) -> None:
+        """Show the sentences that are held back, for the reply has come to its end.
+
+        Args:
+            cut: Whether a length limit cut it; then it ends at its last sentence, as far as that
+                was held back.
+        """
+        if self._careful is not None:
+            held, self._careful = self._careful.rest(), None
+            self._aside = self._hold is not None
+            if not cut or not self._parts:
+                for event in held:
+                    self._pass(event)
 
     def cut_short(self) -> None:
         """End a reply that a length limit cut: at its last sentence, as far as that was held back.
 
         What was shown cannot be taken back: a sentence that is open then ends with an ellipsis.
         """
-        if self._careful is not None:
-            held, self._careful = self._careful.rest(), None
-            if not self._parts:
-                for event in held:
-                    self.show(event)
+        self.let_out(cut=True)
         self.close_sentence()
 
     def hold_sentences(self) -> None:
         """Show only whole sentences from the next one on: the reply may soon be cut."""
         if self._careful is None and not self._over:
             # With the white space that waits: without it the last sentence would seem open.
-            self._careful = Careful("".join(self._parts[-8:]) + self._space)
+            before = "".join(self._parts[-8:]) + self._space
+            if self._hold is not None:
+                before += self._hold.text
+            self._careful = Careful(before)
+            self._aside = True
 
     def finish(self) -> None:
-        """Let out the last sentence and end the reply; white space at its end is never shown."""
-        if self._careful is not None:
-            held, self._careful = self._careful.rest(), None
-            for event in held:
-                self.show(event)
+        """Let out the last sentence and end the reply; white space at its end is never shown.
+
+        What waits for the game is thrown away.
+        """
+        if self._hold is None:
+            self.let_out()
+        self._careful = None
+        self._drop_hold()
         self._over = True
         self._space = ""
         if self._splitter is not None:
@@ -190,7 +281,7 @@ class Reply:
         self._write(text)
 
     def _write(self, text: str) -> None:
-        if self.full:
+        if self.full or not (self._live or self._come_alive(text)):
             return
         escaped = quote(text)
         self._chars += len(text)
@@ -208,11 +299,6 @@ class Reply:
             self._bytes += len(escaped)
         if self.first_at is None:
             self.first_at = self._clock()
-        if not self._live:
-            self._live = True
-            waiting, self._waiting = self._waiting, []
-            for event in waiting:
-                self.show(event)
         self._parts.append(text)
         if len(text) <= MAX_DELTA_CHARS:
             self._emit(self._delta_head, f',"text":{escaped}}}')
@@ -222,6 +308,19 @@ class Reply:
         if self._splitter is not None:
             for sentence in self._splitter.feed(text):
                 self._sentence(sentence)
+
+    def _come_alive(self, text: str) -> bool:
+        """Let out what waited for the first words; returns whether these may follow at once."""
+        self._live = True
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            self._pass(event)
+        if self._hold is None:
+            return True
+        # The game is asked before the first word; the white space after it stays behind it.
+        self._hold.keep(Text(text + self._space))
+        self._space = ""
+        return False
 
     def _sentence(self, sentence: Sentence) -> None:
         head = f'{{"type":"turn.sentence","turn":{self._turn_json},"seq":'

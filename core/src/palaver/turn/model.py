@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from palaver.game import Branch, Npc, Player
     from palaver.memory import Exchange
     from palaver.prompt.sections import Message, Prompt
+    from palaver.turn.confirm import Answers
     from palaver.world.persona import Persona
     from palaver.world.world import World
 
@@ -171,6 +172,7 @@ class Turn:
         waited_ms: How long it waited for the turns before it, in milliseconds.
         refused: Why the turn was refused, or None.
         calls: Actions that were called so far.
+        answers: Where the engine's answers to actions arrive, or None where nobody could answer.
         raw: What a model wrote, tags and all, if one backend alone spoke the whole reply; else
             None. It is what the dialogue cache keeps.
         authored: Whether what is about to be said was written by an author (an authored line, a
@@ -215,6 +217,7 @@ class Turn:
     waited_ms: float = 0.0
     refused: str | None = None
     calls: int = 0
+    answers: Answers | None = None
     raw: str | None = None
     authored: bool = False
     extended: bool = False

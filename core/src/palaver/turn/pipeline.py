@@ -14,6 +14,7 @@ from palaver.chain.runner import ChainRunner
 from palaver.chain.shared import Chain
 from palaver.errors import PalaverError
 from palaver.hookcalls import HookCall, failed, resolve
+from palaver.turn.confirm import offered
 from palaver.turn.context import build_context, build_variables
 from palaver.turn.deliver import Reply, TurnSink, done_message
 from palaver.turn.filters import FilterChain
@@ -98,6 +99,8 @@ class Pipeline:
         # Not the loop's time: uvloop's stands still within one round and counts milliseconds.
         clock = perf_counter
         reply = Reply(turn, sink, clock)
+        if turn.actions and "action" not in sink.capabilities:
+            turn.actions = offered(turn.actions)
         runner = self._runner(turn, reply)
         try:
             await self._steps(turn, game, runner, begun)
@@ -167,8 +170,9 @@ class Pipeline:
             came_to = await runner.repeat(known.raw, known.model, known.adapter)
             if came_to == "said":
                 return
-            turn.note("the cached reply could not be shown")
-            self._cache.withdraw(turn, known, unfit=came_to == "objected")
+            if came_to != "refused":
+                turn.note("the cached reply could not be shown")
+                self._cache.withdraw(turn, known, unfit=came_to == "objected")
         try:
             build_prompt(turn, self._prompt)
         except PalaverError as err:
