@@ -36,4 +36,4 @@ class Bridge(Protocol):
         """Begin whatever it does besides answering requests."""
 
     async def close(self) -> None:
-        """End it; safe to call twice."""
+        """End it, and whatever requests it holds open; safe to call twice."""

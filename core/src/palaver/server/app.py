@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from aiohttp import web
 
 from palaver.errors import ConfigError
+from palaver.lifecycle import quietly
 from palaver.server.admission import Admission
 from palaver.server.http import HttpRoutes, error_response, errors
 from palaver.server.hub import Hub
@@ -67,7 +68,8 @@ class Server:
         app.add_routes(http.routes())
         app.add_routes(openai.routes())
         app.add_routes(TurnRoutes(gateway, self._gate, admission).routes())
-        for bridge in gateway.plugins.bridges:
+        self._bridges = gateway.plugins.bridges
+        for bridge in self._bridges:
             try:
                 app.add_routes(bridge.routes(gateway))
             except Exception:
@@ -136,6 +138,9 @@ class Server:
             await site.stop()
         await self._websocket.close()
         await self.hub.close()
+        # Before the requests are waited for: a bridge answers those that it holds.
+        for bridge in self._bridges:
+            await quietly(bridge.close, bridge.name)
         async with asyncio.timeout(SHUTDOWN_S * 2):
             await self._runner.cleanup()
 
