@@ -139,7 +139,7 @@ class Server:
         await self._websocket.close()
         await self.hub.close()
         # Before the requests are waited for: a bridge answers those that it holds.
-        for bridge in self._bridges:
+        for bridge in reversed(self._bridges):
             await quietly(bridge.close, bridge.name)
         async with asyncio.timeout(SHUTDOWN_S * 2):
             await self._runner.cleanup()
