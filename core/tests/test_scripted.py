@@ -80,14 +80,15 @@ def test_is_a_type_for_worlds() -> None:
     assert backend.settings.context_tokens == 256
 
 
-async def test_texts_of_a_list_arrive_as_pieces(palaver_server: RunningServer) -> None:
-    """What is given in pieces is sent in pieces, the first ones too."""
-    palaver_server.backend.replies = [["Good ", "eve", "ning."]]
-    engine = await palaver_server.ready()
-    done = await engine.say("vlad", "Hello.", turn="t")
-    assert done["text"] == "Good evening."
-    deltas = [message["text"] for message in engine.log if message["type"] == "turn.delta"]
-    assert deltas == ["Good", " eve", "ning."]
+async def test_texts_of_a_list_arrive_as_pieces(palaver_world: Path) -> None:
+    """What is given in pieces is sent in pieces, the first ones too, where nothing is joined."""
+    async with running_server(palaver_world, overrides={"limits.delta_ms": 0}) as palaver:
+        palaver.backend.replies = [["Good ", "eve", "ning."]]
+        engine = await palaver.ready()
+        done = await engine.say("vlad", "Hello.", turn="t")
+        assert done["text"] == "Good evening."
+        deltas = [message["text"] for message in engine.log if message["type"] == "turn.delta"]
+        assert deltas == ["Good", " eve", "ning."]
 
 
 async def test_a_world_without_a_scripted_backend(palaver_world: Path) -> None:

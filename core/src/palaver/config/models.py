@@ -130,6 +130,13 @@ class Limits(_Settings):
         description="Messages waiting for a client that does not read, in bytes; then it is "
         "disconnected.",
     )
+    delta_ms: int = Field(
+        default=33,
+        ge=0,
+        le=1_000,
+        description="Longest time that text after the first words of a reply waits to be sent "
+        "with what follows it, in milliseconds; 0 sends every piece by itself.",
+    )
     sessions: int = Field(default=1_000, ge=1, description="Sessions at once.")
     messages_per_s: float = Field(
         default=200, gt=0, description="Messages that one session may send per second, on average."

@@ -19,6 +19,7 @@ from palaver.turn.sentences import ENDINGS, Sentence, SentenceSplitter
 
 if TYPE_CHECKING:
     from palaver.turn.model import Turn
+    from palaver.turn.pace import Pace
 
 __all__ = ["Reply", "TurnSink", "accepted_message", "done_message"]
 
@@ -50,9 +51,16 @@ class Reply:
         turn: The turn.
         sink: Where its messages go.
         clock: The time, in seconds.
+        pace: How often text goes out after the first; None lets every piece out by itself.
     """
 
-    def __init__(self, turn: Turn, sink: TurnSink, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        sink: TurnSink,
+        clock: Callable[[], float],
+        pace: Pace | None = None,
+    ) -> None:
         self.first_at: float | None = None
         self.full = False
         """Whether the longest reply was reached; what comes after is not shown."""
@@ -62,6 +70,9 @@ class Reply:
         self._emit = sink.emit
         self._turn_json = quote(turn.id)
         self._delta_head = f'{{"type":"turn.delta","turn":{self._turn_json},"seq":'
+        self._pace = pace if pace is not None and pace.window_s else None
+        self._joined: list[str] = []
+        """What waits to go out as one message."""
         self._parts: list[str] = []
         self._chars = 0
         self._bytes = 0
@@ -118,6 +129,7 @@ class Reply:
             self._waiting.append(event)
         elif type(event) is Emotion:
             if "emotion" in self._sink.capabilities:
+                self._send_joined()
                 self._flush_sentence_before_change()
                 self._emit(
                     f'{{"type":"turn.emotion","turn":{self._turn_json},"seq":',
@@ -129,6 +141,7 @@ class Reply:
     def _act(self, action: Action) -> None:
         declared, answers = self._turn.actions.get(action.name), self._turn.answers
         confirmed = declared is not None and declared.confirm and answers is not None
+        self._send_joined()
         if confirmed:
             # Nobody knows how long the game takes; a whole sentence is not to wait with the rest.
             self._flush_sentence_before_change()
@@ -257,6 +270,7 @@ class Reply:
             self.let_out()
         self._careful = None
         self._drop_hold()
+        self._send_joined()
         self._over = True
         self._space = ""
         if self._splitter is not None:
@@ -297,14 +311,27 @@ class Reply:
             escaped = quote(text)
             self._chars += len(text)
             self._bytes += len(escaped)
+        self._parts.append(text)
         if self.first_at is None:
             self.first_at = self._clock()
-        self._parts.append(text)
-        if len(text) <= MAX_DELTA_CHARS:
-            self._emit(self._delta_head, f',"text":{escaped}}}')
-        else:
-            for at in range(0, len(text), MAX_DELTA_CHARS):
-                self._emit(self._delta_head, f',"text":{quote(text[at : at + MAX_DELTA_CHARS])}}}')
+        elif self._pace is not None:
+            if not self._joined:
+                self._pace.soon(self._send_joined)
+            self._joined.append(text)
+            return
+        self._delta(text)
+
+    def _send_joined(self) -> None:
+        """Send the text that waits; nothing else may overtake it."""
+        if self._joined:
+            text = "".join(self._joined)
+            self._joined.clear()
+            self._delta(text)
+
+    def _delta(self, text: str) -> None:
+        for at in range(0, len(text), MAX_DELTA_CHARS):
+            piece = text[at : at + MAX_DELTA_CHARS]
+            self._emit(self._delta_head, f',"text":{quote(piece)}}}')
         if self._splitter is not None:
             for sentence in self._splitter.feed(text):
                 self._sentence(sentence)

@@ -19,6 +19,7 @@ from palaver.turn.context import build_context, build_variables
 from palaver.turn.deliver import Reply, TurnSink, done_message
 from palaver.turn.filters import FilterChain
 from palaver.turn.meeting import meet
+from palaver.turn.pace import Pace
 from palaver.turn.prompt import build_prompt
 from palaver.turn.receive import receive
 
@@ -75,6 +76,7 @@ class Pipeline:
             governor,
         )
         self._cache = cache
+        self._pace = Pace(settings.limits.delta_ms / 1000)
         self._hook_s = settings.limits.hook_ms / 1000
         self._received = resolve(manager, "palaver_turn_received")
         # The core's own implementation does not need them.
@@ -98,7 +100,7 @@ class Pipeline:
         """
         # Not the loop's time: uvloop's stands still within one round and counts milliseconds.
         clock = perf_counter
-        reply = Reply(turn, sink, clock)
+        reply = Reply(turn, sink, clock, self._pace)
         if turn.actions and "action" not in sink.capabilities:
             turn.actions = offered(turn.actions)
         runner = self._runner(turn, reply)
