@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ import aiohttp
 import pytest
 
 from palaver.testing.server import RunningServer, running_server, write_world
+from palaver_luanti.alone import Alone
+from palaver_luanti.bridge import limit_of
+from palaver_luanti.dial import gateway_at
 
 AGENT = "Minetest/5.6.1 (Linux/6.1.0-9-amd64 x86_64)"
 LIMIT_S = 20.0
@@ -27,6 +31,61 @@ START = {
 Answer = tuple[int, Any]
 
 
+class Wire:
+    """A network between bridge and gateway that can be cut and led elsewhere."""
+
+    def __init__(self) -> None:
+        self.target = 0
+        self.port = 0
+        self.passed = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def up(self) -> None:
+        """Listen, on the same port as before."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def cut(self) -> None:
+        """Cut every connection; new ones are still taken."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def down(self) -> None:
+        """Cut every connection, and take no new ones."""
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LIMIT_S)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self.target)
+            self._writers |= {writer, back}
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+        except OSError:
+            writer.transport.abort()
+        finally:
+            self._tasks.discard(task)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+                self.passed += len(data)
+        except OSError:
+            pass
+        finally:
+            writer.transport.abort()
+            self._writers.discard(writer)
+
+
 @dataclass
 class Game:
     """A game server with the mod in it.
@@ -35,6 +94,7 @@ class Game:
         url: Where it sends to.
         http: What it sends with.
         palaver: The server behind.
+        wire: What is between bridge and server, if the bridge runs beside.
         headers: What it sends besides.
         session: Its session.
         cursor: The last `seq` that it has seen.
@@ -43,6 +103,7 @@ class Game:
     url: str
     http: aiohttp.ClientSession
     palaver: RunningServer
+    wire: Wire
     headers: dict[str, str] = field(default_factory=dict)
     session: str | None = None
     cursor: int = 0
@@ -125,14 +186,24 @@ class Game:
 
 
 Opener = Callable[..., AbstractAsyncContextManager[Game]]
+WAYS = ("mounted", "beside")
+"""On Palaver's own port, and in a process of its own that reaches it over the network."""
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    """How the bridge runs; a test that says nothing is run both ways."""
+    return str(request.param)
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Opener:
+def opened(tmp_path: Path, way: str) -> Opener:
     """A function that runs a server with the bridge, and a game, for `async with`."""
 
     @asynccontextmanager
-    async def run(environ: dict[str, str] | None = None, **more: Any) -> AsyncIterator[Game]:
+    async def run(
+        environ: dict[str, str] | None = None, token: str | None = None, **more: Any
+    ) -> AsyncIterator[Game]:
         async with AsyncExitStack() as stack:
             palaver = await stack.enter_async_context(
                 running_server(
@@ -142,7 +213,16 @@ def opened(tmp_path: Path) -> Opener:
                 )
             )
             http = await stack.enter_async_context(aiohttp.ClientSession())
-            yield Game(palaver.http_url, http, palaver)
+            url, wire = palaver.http_url, Wire()
+            if way == "beside":
+                wire.target = palaver.server.port
+                await wire.up()
+                stack.push_async_callback(wire.down)
+                gateway = gateway_at(f"ws://127.0.0.1:{wire.port}", token)
+                limit = limit_of(os.environ) / 1000
+                alone = await stack.enter_async_context(Alone(gateway, port=0, infer_s=limit))
+                url = alone.url
+            yield Game(url, http, palaver, wire)
 
     return run
 

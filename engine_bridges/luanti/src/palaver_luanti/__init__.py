@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from palaver.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from palaver.bridge import Bridge
 
 __version__ = "0.1.0"
@@ -21,3 +23,11 @@ def palaver_register_bridges(register: Callable[[Bridge], None]) -> None:
     from palaver_luanti.bridge import LuantiBridge
 
     register(LuantiBridge())
+
+
+@hookimpl
+def palaver_register_commands(register: Callable[[click.Command], None]) -> None:
+    """Add `palaver luanti`."""
+    from palaver_luanti.cli import luanti
+
+    register(luanti)

@@ -88,7 +88,7 @@ class Exchange:
         Raises:
             ProtocolError: There is nobody to tell, or the session is over.
         """
-        frames: list[str] = []
+        passed: list[dict[str, Any]] = []
         answers: list[str] = []
         ended = False
         for data in messages:
@@ -107,9 +107,9 @@ class Exchange:
                 hint = f"more than {session.line.messages_per_s:g} messages per second; send fewer"
                 answers.append(_refused(message, "rate_limited", hint, retryable=True))
             else:
-                frames.append(json.dumps(message, separators=(",", ":")))
-        if frames:
-            answers += await session.tell(frames)
+                passed.append(message)
+        if passed:
+            answers += await session.tell(passed)
         return answers, ended
 
     async def _wait(
@@ -155,11 +155,11 @@ class Exchange:
             )
 
 
-def _start(given: dict[str, Any]) -> str:
+def _start(given: dict[str, Any]) -> dict[str, Any]:
     """Return the `session.start` of a new session; the token is the request's."""
     fields = message_of(given)
     fields.pop("token", None)
-    return json.dumps({"protocol": m.PROTOCOL, **fields, "type": "session.start"})
+    return {"protocol": m.PROTOCOL, **fields, "type": "session.start"}
 
 
 def _answer(session: ModSession, fresh: bool, cursor: int, frames: list[str], *, more: bool) -> str:

@@ -15,7 +15,7 @@ from palaver.server.frames import check_version, parse, to_frame
 from palaver.server.handlers import handle
 from palaver.server.hub import Hub
 from palaver_luanti.info import Info
-from palaver_luanti.upstream import gone
+from palaver_luanti.upstream import encode, gone
 
 if TYPE_CHECKING:
     from palaver.gateway import Gateway
@@ -41,9 +41,11 @@ class LocalUpstream:
         self._info = Info(gateway)
         self.turns = gateway.settings.limits.turns
 
-    async def open(self, start: str, principal: Principal, mailbox: Mailbox) -> LocalLine:
+    async def open(
+        self, start: Mapping[str, Any], principal: Principal, mailbox: Mailbox
+    ) -> LocalLine:
         """Open a session whose messages go into a mailbox."""
-        message = parse(start, self._gateway.settings.limits.message_bytes, first=True)
+        message = parse(encode(start), self._gateway.settings.limits.message_bytes, first=True)
         assert isinstance(message, m.SessionStart)
         check_version(message)
         # A session uses only what a mailbox has, too.
@@ -91,13 +93,13 @@ class LocalLine:
         self._session = session
         self._mailbox = mailbox
 
-    async def tell(self, frames: Sequence[str]) -> list[str]:
+    async def tell(self, messages: Sequence[Mapping[str, Any]]) -> list[str]:
         """Have messages handled."""
         answers: list[str] = []
-        for frame in frames:
+        for message in messages:
             if self._session.closed:
                 raise gone("the session has ended")
-            answer = await self._one(frame)
+            answer = await self._one(encode(message))
             if answer is not None:
                 answers.append(answer)
         return answers

@@ -129,8 +129,8 @@ class Mailbox:
         if self.over is not None:
             return
         head = _HEAD.decode(frame)
-        if not head.seq:
-            return
+        if head.seq <= self.seq:
+            return  # It came before a cut, too; or it is no message of a turn.
         self.seq = head.seq
         kind, turn = head.type, head.turn
         last = self._last.get(turn)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from palaver.errors import ProtocolError
 from palaver.server.rates import TokenBucket
@@ -84,14 +84,14 @@ class ModSession:
         """Say whether one more message may be sent now."""
         return self._rate.take()
 
-    async def tell(self, frames: Sequence[str]) -> list[str]:
+    async def tell(self, messages: Sequence[Mapping[str, Any]]) -> list[str]:
         """Have messages handled, also if the mod leaves meanwhile: half of them would be worse.
 
         Raises:
             ProtocolError: There is nobody to tell, or the session is over.
         """
         assert self.line is not None
-        task = asyncio.create_task(self.line.tell(frames), name="tell for a mod")
+        task = asyncio.create_task(self.line.tell(messages), name="tell for a mod")
         self._telling.add(task)
         task.add_done_callback(self._told)
         await asyncio.wait({task})
@@ -133,11 +133,11 @@ class ModSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    async def open(self, start: str, principal: Principal) -> ModSession:
+    async def open(self, start: Mapping[str, Any], principal: Principal) -> ModSession:
         """Open a session.
 
         Args:
-            start: A `session.start` frame.
+            start: A `session.start`, without a token.
             principal: Who asks.
 
         Raises:

@@ -5,6 +5,7 @@ The endpoints know only this, so that they are the same on Palaver's own port an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from palaver.server.security import Principal
     from palaver_luanti.mailbox import Mailbox
 
-__all__ = ["AWAY", "GONE", "Line", "Upstream", "away", "gone"]
+__all__ = ["AWAY", "GONE", "Line", "Upstream", "away", "encode", "gone"]
 
 GONE = "unknown_session"
 """Code of the error that makes a mod open a new session and send its state again."""
@@ -33,6 +34,11 @@ def away(why: str) -> ProtocolError:
     return ProtocolError(AWAY, why, retryable=True)
 
 
+def encode(message: Mapping[str, Any]) -> str:
+    """Return a message as a frame of the wire protocol: ASCII JSON."""
+    return json.dumps(message, separators=(",", ":"))
+
+
 class Line(Protocol):
     """One session upstream.
 
@@ -42,7 +48,7 @@ class Line(Protocol):
 
     messages_per_s: float
 
-    async def tell(self, frames: Sequence[str]) -> list[str]:
+    async def tell(self, messages: Sequence[Mapping[str, Any]]) -> list[str]:
         """Have messages handled, in order, and return the errors about them, as frames.
 
         Raises:
@@ -62,11 +68,11 @@ class Upstream(Protocol):
 
     turns: int
 
-    async def open(self, start: str, principal: Principal, mailbox: Mailbox) -> Line:
+    async def open(self, start: Mapping[str, Any], principal: Principal, mailbox: Mailbox) -> Line:
         """Open a session whose messages go into a mailbox.
 
         Args:
-            start: A `session.start` frame.
+            start: A `session.start`, without a token.
             principal: Who asks.
             mailbox: Where its messages go; its `fail` is called when the session is over.
 
