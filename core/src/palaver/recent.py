@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,10 @@ from palaver.cache.notes import note_of
 from palaver.hints import nearest
 from palaver.messages import ServedByInfo, TrailEntry, UsageInfo
 from palaver.turn.done import told
+from palaver.turn.model import TurnResult
 
 if TYPE_CHECKING:
-    from palaver.turn.model import Turn, TurnResult
+    from palaver.turn.model import Attempt, ServedBy, Status, Turn, Usage
 
 __all__ = ["RecentTurns", "TurnInfo", "TurnLimits"]
 
@@ -71,16 +72,64 @@ class TurnInfo(_Info):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Kept:
-    """What is kept of a turn; not the turn itself, which holds its world and its prompt."""
+    """What is kept of a turn; not the turn itself, which holds its world and its prompt.
 
-    about: dict[str, Any]
-    result: TurnResult
+    It is put together for whoever asks: every turn is kept, and hardly one is looked at.
+    """
+
+    turn: str
+    ended_at: float
+    game: str
+    npc: str | None
+    persona: str | None
+    player: str | None
+    tier: str
+    priority: str
+    first_ms: float
+    whole_ms: float
+    waited_ms: float
+    cache: str | None
+    status: Status
+    served_by: ServedBy
+    trail: list[Attempt]
+    usage: Usage
+    ttft_ms: float | None
+    total_ms: float
+    cached: bool
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return {**self.about, "status": self.result.status, **told(self.result)}
+        # Without its words, which are nobody's business here.
+        result = TurnResult(
+            self.status,
+            "",
+            self.served_by,
+            self.trail,
+            self.usage,
+            self.ttft_ms,
+            self.total_ms,
+            self.cached,
+        )
+        return {
+            "turn": self.turn,
+            "at": round(self.ended_at - self.total_ms / 1000, 3),
+            "game": self.game,
+            "npc": self.npc,
+            "persona": self.persona,
+            "player": self.player,
+            "tier": self.tier,
+            "priority": self.priority,
+            "limits": {
+                "first_text_ms": round(self.first_ms + self.waited_ms, 2),
+                "total_ms": round(self.whole_ms + self.waited_ms, 2),
+            },
+            "waited_ms": round(self.waited_ms, 2),
+            "cache": self.cache,
+            "status": self.status,
+            **told(result),
+        }
 
 
 class RecentTurns:
@@ -95,28 +144,34 @@ class RecentTurns:
 
     def add(self, turn: Turn) -> None:
         """Keep a turn that is over."""
-        first_ms = turn.tier.first_text_ms
+        tier, result = turn.tier, turn.result
+        first_ms = tier.first_text_ms
         if turn.first_text_ms is not None:
             first_ms = min(first_ms, turn.first_text_ms)
         given = turn.given_prompt is not None
-        about = {
-            "turn": turn.id,
-            "at": round(time.time() - turn.result.total_ms / 1000, 3),
-            "game": turn.game,
-            "npc": None if given else turn.npc.id,
-            "persona": None if given else turn.persona.id,
-            "player": turn.player.id if turn.player is not None else None,
-            "tier": turn.tier_name,
-            "priority": turn.priority,
-            "limits": {
-                "first_text_ms": round(first_ms + turn.waited_ms, 2),
-                "total_ms": round(max(turn.tier.total_ms, first_ms) + turn.waited_ms, 2),
-            },
-            "waited_ms": round(turn.waited_ms, 2),
-            "cache": note_of(turn),
-        }
-        # Without its words, which are nobody's business here.
-        self._turns.append(_Kept(about, replace(turn.result, text="")))
+        self._turns.append(
+            _Kept(
+                turn.id,
+                time.time(),
+                turn.game,
+                None if given else turn.npc.id,
+                None if given else turn.persona.id,
+                turn.player.id if turn.player is not None else None,
+                turn.tier_name,
+                turn.priority,
+                first_ms,
+                max(tier.total_ms, first_ms),
+                turn.waited_ms,
+                note_of(turn),
+                result.status,
+                result.served_by,
+                result.trail,
+                result.usage,
+                result.ttft_ms,
+                result.total_ms,
+                result.cached,
+            )
+        )
 
     def last(self, count: int) -> list[dict[str, Any]]:
         """Return that many of the last turns, oldest first, as JSON has them."""
@@ -127,11 +182,11 @@ class RecentTurns:
     def find(self, turn: str) -> dict[str, Any] | None:
         """Return the last turn of an id, or None if it is not kept."""
         for one in reversed(self._turns):
-            if one.about["turn"] == turn:
+            if one.turn == turn:
                 return one.plain()
         return None
 
     def nearest(self, turn: str) -> str | None:
         """Return the id that looks most like this one, or None if none does."""
         newest = islice(reversed(self._turns), MAX_COMPARED)
-        return nearest(turn, [one.about["turn"] for one in newest])
+        return nearest(turn, [one.turn for one in newest])

@@ -35,13 +35,12 @@ def keep(cache: DialogueCache, turn: Turn) -> None:
         cache: The cache.
         turn: The turn.
     """
-    counts = cache.counts.get(turn.tier_name)
-    stored = counts.stored if counts is not None else 0
-    refused = Counter(counts.refused) if counts is not None else Counter()
-    cache.keep(turn)
-    rule = turn.tier.cache
+    counts, rule = cache.counts.get(turn.tier_name), turn.tier.cache
     if counts is None or rule is None or turn.result.cached:
+        cache.keep(turn)
         return
+    stored, refused = counts.stored, Counter(counts.refused)
+    cache.keep(turn)
     if turn.situation is None:
         reason = next((one for one in turn.trace if one.startswith(_BYPASSED)), None)
         if reason is not None:
