@@ -1,0 +1,330 @@
+-- Items by the words of a model ("healing herbs"), and inventories that never lose anything.
+local A = ...
+
+local items = {}
+local index -- list of {name, words, count}, made once all mods are loaded
+local LIST = "main"
+local MAX_QUERY_WORDS = 6
+
+local STOP = {} -- as `stem` leaves them
+for word in ("a an the of som any my your its piec bit few"):gmatch("%a+") do
+	STOP[word] = true
+end
+
+-- What models call things that few games have under that name.
+local GROUPS = { herb = "flower", flower = "flower", plant = "flora", log = "tree", plank = "wood" }
+
+-- Words ------------------------------------------------------------------------------------------
+
+-- One form for "rose" and "roses", "axe" and "axes", "box" and "boxes"; nobody sees it.
+local function stem(word)
+	if #word > 4 and word:match("ies$") then
+		return word:sub(1, -4) .. "y"
+	elseif #word > 3 and word:match("es$") then
+		return word:sub(1, -3)
+	elseif #word > 3 and word:match("s$") and not word:match("[su]s$") then
+		word = word:sub(1, -2)
+	end
+	return #word > 2 and word:match("^(.-)e?$") or word
+end
+
+local function words_of(text)
+	local list, set = {}, {}
+	for word in text:lower():gmatch("[%w\128-\255]+") do
+		word = stem(word)
+		if not STOP[word] and not set[word] then
+			set[word] = true
+			table.insert(list, word)
+		end
+	end
+	return list, set
+end
+
+local function without_escapes(text)
+	return (text:gsub("\27%b()", ""):gsub("\27.", ""))
+end
+
+-- The name of an item as people say it: "mese crystal fragment".
+function items.plain(name)
+	local def = core.registered_items[name]
+	local text = def and (def.short_description or def.description) or ""
+	text = without_escapes(text):match("[^\n]*") or ""
+	if text:match("^%s*$") then
+		text = name:gsub("^[^:]*:", ""):gsub("_", " ")
+	end
+	return A.text.line(text:lower(), 60)
+end
+
+-- "3 apples", as well as that can be said without a dictionary.
+function items.counted(count, name)
+	local head, tail = items.plain(name):match("^(.-)( of .*)$")
+	head = head or items.plain(name)
+	if count ~= 1 and not head:match("s$") then
+		head = head .. "s"
+	end
+	return ("%d %s%s"):format(count, head, tail or "")
+end
+
+-- Finding ----------------------------------------------------------------------------------------
+
+-- The registered name behind a name or an alias, or nil.
+function items.resolve(name)
+	if type(name) ~= "string" or name == "" then
+		return nil
+	end
+	name = core.registered_aliases[name] or name
+	return core.registered_items[name] and name or nil
+end
+
+local function entry(name)
+	local list, set = words_of(items.plain(name) .. " " .. name:gsub("^[^:]*:", ""):gsub("_", " "))
+	local plain = words_of(items.plain(name))
+	return { name = name, set = set, list = list, count = #plain }
+end
+
+local function build()
+	index = {}
+	for name, def in pairs(core.registered_items) do
+		local hidden = (def.groups or {}).not_in_creative_inventory or 0
+		if name:find(":", 1, true) and hidden == 0 then
+			table.insert(index, entry(name))
+		end
+	end
+	table.sort(index, function(a, b)
+		return a.name < b.name
+	end)
+end
+items.build = build
+
+local function word_score(word, one)
+	if one.set[word] then
+		return 1
+	end
+	for _, other in ipairs(one.list) do
+		local short = math.min(#word, #other)
+		if short >= 4 and word:sub(1, short) == other:sub(1, short) then
+			return 0.8
+		end
+	end
+	return 0
+end
+
+-- How well an entry answers to these words, from 0 to 1; the last one is the thing itself.
+local function score(words, one)
+	if word_score(words[#words], one) == 0 then
+		return 0
+	end
+	local sum = 0
+	for _, word in ipairs(words) do
+		sum = sum + word_score(word, one)
+	end
+	return math.min(1, 2 * sum / (#words + math.max(1, one.count)))
+end
+
+local function best(words, entries)
+	local top, found = 0, {}
+	for _, one in ipairs(entries) do
+		local value = score(words, one)
+		if value > top + 0.001 then
+			top, found = value, { one }
+		elseif value > 0 and value > top - 0.001 then
+			table.insert(found, one)
+		end
+	end
+	return top, found
+end
+
+local function some_names(entries)
+	local list = {}
+	for i = 1, math.min(3, #entries) do
+		list[i] = items.plain(entries[i].name)
+	end
+	return table.concat(list, ", ")
+end
+
+local function in_group(words)
+	local group = GROUPS[words[#words]]
+	for _, one in ipairs(group and index or {}) do
+		if ((core.registered_items[one.name] or {}).groups or {})[group] then
+			return one.name
+		end
+	end
+end
+
+-- Finds an item by its name, an alias or plain words. `known`, a set of names, is what these two
+-- most likely speak of (goods, an inventory): it is searched first, and more kindly.
+-- Returns the registered name, or nil and words for the model.
+function items.find(text, known)
+	text = A.text.line(tostring(text or ""), 80)
+	local name = items.resolve(text) or items.resolve(text:lower():gsub("^%s+", ""):gsub("%s+$", ""))
+	if name then
+		return name
+	end
+	-- "3 bread", "bread x3", "mod:bread" of a mod that is not there; "bag of flour" is about flour's bag.
+	local asked = text:gsub("^%s*%d+%s*x?%s+", ""):gsub("%s+x?%d+%s*$", ""):gsub("^%s*[%w_]+:", "")
+	local words = words_of((asked:gsub("^(.-)%s+of%s+(.+)$", "%2 %1")))
+	while #words > MAX_QUERY_WORDS do
+		table.remove(words, 1)
+	end
+	if #words == 0 then
+		return nil, "name an item"
+	end
+	local near = {}
+	for one in pairs(known or {}) do
+		table.insert(near, entry(one))
+	end
+	table.sort(near, function(a, b)
+		return a.name < b.name
+	end)
+	local top, found = best(words, near)
+	if top >= 0.4 and #found == 1 then
+		return found[1].name
+	elseif top >= 0.4 then
+		return nil, "say which: " .. some_names(found)
+	end
+	if not index then
+		build()
+	end
+	top, found = best(words, index)
+	if top > 0.5 or (top >= 0.4 and #found == 1) then
+		-- Several that answer as well are the same thing in several mods, or colours of it.
+		if #found == 1 or top > 0.9 then
+			return found[1].name
+		end
+	end
+	name = in_group(words)
+	if name then
+		return name
+	elseif #found > 0 then
+		return nil, ('there is no "%s"; there is: %s'):format(text, some_names(found))
+	end
+	return nil, ('there is no "%s" in this world'):format(text)
+end
+
+-- Whether it can be found or made in the game at all: not a creature of other mods' inner workings.
+function items.obtainable(name)
+	local def = core.registered_items[name]
+	local hidden = def and (def.groups or {}).not_in_creative_inventory or 0
+	return def ~= nil and hidden == 0 and name:find(":", 1, true) ~= nil
+end
+
+-- Whether a text names this item, by any of its own words but the most general.
+function items.mentions(text, name)
+	if type(text) ~= "string" or text == "" then
+		return false
+	end
+	local _, said = words_of(text:sub(1, 500))
+	for _, word in ipairs(entry(name).list) do
+		if #word > 1 and said[word] then
+			return true
+		end
+	end
+	return false
+end
+
+-- Inventories ------------------------------------------------------------------------------------
+
+local function is_plain(stack)
+	if stack:is_empty() or stack:get_wear() > 0 then
+		return false
+	end
+	local meta = stack:get_meta():to_table()
+	return next((meta or {}).fields or {}) == nil
+end
+
+-- The player's main list as a list of stacks of our own, or nil where there is none.
+function items.list(player)
+	local inventory = player:get_inventory()
+	return inventory and inventory:get_list(LIST) or nil
+end
+
+-- How many of an item are in a list; worn tools and whatever carries notes do not count.
+function items.count(list, name)
+	local count = 0
+	for _, stack in ipairs(list) do
+		if items.resolve(stack:get_name()) == name and is_plain(stack) then
+			count = count + stack:get_count()
+		end
+	end
+	return count
+end
+
+local function take(list, name, count)
+	for at = #list, 1, -1 do
+		local stack = list[at]
+		if count > 0 and items.resolve(stack:get_name()) == name and is_plain(stack) then
+			count = count - stack:take_item(count):get_count()
+			list[at] = stack
+		end
+	end
+	return count == 0
+end
+
+local function put(list, name, count)
+	local size = math.max(1, ItemStack(name):get_stack_max())
+	for round = 1, 2 do
+		for at, stack in ipairs(list) do
+			local fits = round == 1 and not stack:is_empty() and stack:get_name() == name and is_plain(stack)
+			if count > 0 and (fits or (round == 2 and stack:is_empty())) then
+				local room = math.min(count, size - (fits and stack:get_count() or 0))
+				if room > 0 then
+					list[at] = ItemStack(name .. " " .. (fits and stack:get_count() + room or room))
+					count = count - room
+				end
+			end
+		end
+	end
+	return count == 0
+end
+
+-- Takes and gives at once, all or nothing: both lists hold {name, count}. Works on a copy of the
+-- inventory, so whatever fails leaves it as it was.
+-- Returns true, or false, "lacks"|"room"|"gone", and the entry it failed at.
+function items.exchange(player, taken, given)
+	local list = player and items.list(player)
+	if not list then
+		return false, "gone"
+	end
+	for _, one in ipairs(taken) do
+		if items.count(list, one[1]) < one[2] or not take(list, one[1], one[2]) then
+			return false, "lacks", one
+		end
+	end
+	for _, one in ipairs(given) do
+		if not put(list, one[1], one[2]) then
+			return false, "room", one
+		end
+	end
+	player:get_inventory():set_list(LIST, list)
+	return true
+end
+
+-- Words for the model about a failed exchange.
+function items.why(player, reason, one)
+	if reason == "lacks" then
+		local has = items.count(items.list(player), one[1])
+		if has == 0 then
+			return "the player has no " .. items.plain(one[1])
+		end
+		return ("the player has only %d of %s"):format(has, items.counted(one[2], one[1]))
+	elseif reason == "room" then
+		return "the player's inventory has no room for " .. items.counted(one[2], one[1])
+	end
+	return "the player has left"
+end
+
+-- The set of what is in a player's inventory, by name.
+function items.held(player)
+	local set = {}
+	for _, stack in ipairs(items.list(player) or {}) do
+		local name = items.resolve(stack:get_name())
+		if name then
+			set[name] = true
+		end
+	end
+	return set
+end
+
+core.register_on_mods_loaded(A.protect.wrap("items.build", build))
+
+return items
