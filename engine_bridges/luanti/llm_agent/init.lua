@@ -39,14 +39,7 @@ local parts = {
 }
 
 for _, part in ipairs(parts) do
-	local file = path .. "/src/" .. part .. ".lua"
-	local handle = io.open(file, "r")
-	if handle then
-		handle:close()
-		A[part] = assert(loadfile(file))(A)
-	else
-		A.log("warning", "part " .. part .. " is not there yet")
-	end
+	A[part] = assert(loadfile(path .. "/src/" .. part .. ".lua"))(A)
 end
 
 core.register_globalstep(A.protect.wrap("globalstep", function(dtime)
