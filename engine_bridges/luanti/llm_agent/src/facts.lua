@@ -130,7 +130,10 @@ local function usable(scope, key, value)
 		-- The engine writes {} as null; a fact that is not there says the same and is no surprise.
 		return nil
 	end
-	local small = ok ~= nil and fit(ok) or ok
+	local small
+	if ok ~= nil then
+		small = fit(ok)
+	end
 	if small == nil and type(value) ~= "table" then
 		warn_once("value" .. key, ("the fact %q of %s is left out: it is a %s"):format(key, scope,
 			type(value)))
