@@ -77,7 +77,7 @@ def test_say_spawn_list_and_remove() -> None:
 
 
 def test_reload_reads_settings_and_asks_again() -> None:
-    """What `/set` changed is used at once, and Palaver is asked without waiting for the back-off."""
+    """What `/set` changed is used at once, and Palaver is asked whatever the back-off says."""
     world = World()
     world.stub.conf["llm_agent.hear_radius"] = "20"
     world.stub.conf["llm_agent.url"] = "http://127.0.0.1:9999"

@@ -212,9 +212,9 @@ def test_nothing_that_is_said_becomes_part_of_the_form(nasty: str) -> None:
         world.stub.finish(world.turns[0], world.mod.text.clean(nasty + " and", None))
         world.stub["pass"](1)
     assert [kind for kind, _ in elements(world.forms[-1])] == kinds
-    transcript = [
+    transcript = next(
         parts[3] for kind, parts in elements(world.forms[-1]) if parts[2:3] == ["said_so_far"]
-    ][0]
+    )
     # Undo the formspec's escaping, then look at what the hypertext would read as tags.
     hyper = re.sub(r"\\(.)", r"\1", transcript)
     tags = set(re.findall(r"(?:(?<=[^\\])|^)<(/?[a-z]+)", hyper.replace("\\\\", "")))

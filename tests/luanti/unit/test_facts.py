@@ -96,7 +96,7 @@ def test_a_huge_inventory_is_summed_up(long_names: bool) -> None:
     world.sam.main = world.table([f"mod:item{i % 500}{tail} {i % 90 + 1}" for i in range(10_000)])
     facts = told(world)["sam"]["set"]
     assert 10 < len(facts["inventory"]) <= 32
-    assert len(json.dumps(facts["inventory"])) <= 4_000
+    assert len(json.dumps(facts["inventory"], separators=(",", ":"))) <= 4_000
     assert facts["inventory_more"].startswith("468 more kinds of things, ")
     counts = [one["count"] for one in facts["inventory"]]
     assert counts == sorted(counts, reverse=True)
@@ -132,8 +132,7 @@ def test_no_fact_is_larger_than_4000_bytes() -> None:
     assert 100 < len(facts["story"]) <= 1_000
     assert 10 < len(facts["list"]) < 190
     for value in facts.values():
-        assert len(json.dumps(value)) <= 6_000
-        assert len(json.dumps(value, ensure_ascii=False).encode()) <= 4_000
+        assert len(json.dumps(value, separators=(",", ":"))) <= 4_000
 
 
 def test_what_json_cannot_carry_is_left_out() -> None:

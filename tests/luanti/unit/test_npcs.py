@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from unit.world import World, lupa
 
 
@@ -224,7 +223,7 @@ def test_a_click_that_the_mob_took_opens_nothing() -> None:
 
 
 def test_attaching_writes_nothing_into_the_mob_but_its_click() -> None:
-    """Mods that save all fields of an entity find nothing of ours but a function, which they skip."""
+    """Mods that save the fields of an entity find nothing of ours but a function, and skip it."""
     world = World(empty=True)
     world.npc("cow")
     mob = world.stub.mob("mobs:cow", world.pos(0, 0, 0), None)

@@ -93,14 +93,14 @@ end
 
 -- Makes a value fit, or returns nil: lists lose their end, texts are cut.
 local function fit(value)
-	if type(value) == "string" then
-		while #value > MAX_BYTES do
-			value = A.text.cut(value, math.floor(A.text.len(value) / 2))
-		end
-		return value
-	end
 	local function size(part)
 		return #(A.json.encode(part) or "")
+	end
+	if type(value) == "string" then
+		while size(value) > MAX_BYTES do
+			value = A.text.cut(value, math.floor(A.text.len(value) * 0.75))
+		end
+		return value
 	end
 	if type(value) ~= "table" or size(value) <= MAX_BYTES then
 		return value
