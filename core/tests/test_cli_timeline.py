@@ -43,6 +43,16 @@ def test_what_the_cache_made_of_it_is_told() -> None:
     assert "cache:" not in render(info(served), width=80, colour=False)
 
 
+def test_how_long_the_game_was_waited_for_is_told() -> None:
+    """A line that waited for the game says how long, and what the game refused."""
+    served = {"backend": "local", "outcome": "served", "at_ms": 2_000}
+    refused = {**served, "at_ms": 700, "reason": "the game refused give_item: no bread left"}
+    shown = render(info(refused, served, game_ms=240.4), width=80, colour=False)
+    assert "the game took 240 ms to answer what was done" in shown
+    assert "the game refused give_item: no bread left" in shown
+    assert "the game took" not in render(info(served), width=80, colour=False)
+
+
 def entry(backend: str, outcome: str, at_ms: float, **more: Any) -> dict[str, Any]:
     """Return an entry of a trail."""
     return {"backend": backend, "outcome": outcome, "at_ms": at_ms, **more}

@@ -60,6 +60,10 @@ class TurnInfo(_Info):
     waited_ms: float = Field(
         default=0, description="How long it waited for the turns before it, in milliseconds."
     )
+    game_ms: float = Field(
+        default=0,
+        description="How long its line waited for the game to confirm actions, in milliseconds.",
+    )
     status: str = Field(description="How it ended, as in `turn.done`.")
     served_by: ServedByInfo = Field(description="Who spoke.")
     trail: list[TrailEntry] = Field(description="Every backend that was asked.")
@@ -90,6 +94,7 @@ class _Kept:
     first_ms: float
     whole_ms: float
     waited_ms: float
+    game_ms: float
     cache: str | None
     status: Status
     served_by: ServedBy
@@ -126,6 +131,7 @@ class _Kept:
                 "total_ms": round(self.whole_ms + self.waited_ms, 2),
             },
             "waited_ms": round(self.waited_ms, 2),
+            "game_ms": round(self.game_ms, 2),
             "cache": self.cache,
             "status": self.status,
             **told(result),
@@ -162,6 +168,7 @@ class RecentTurns:
                 first_ms,
                 max(tier.total_ms, first_ms),
                 turn.waited_ms,
+                turn.game_ms,
                 note_of(turn),
                 result.status,
                 result.served_by,

@@ -127,6 +127,7 @@ def rehearsal(turn: Turn) -> Turn:
         raw=None,
         calls=0,
         answers=None,
+        game_ms=0.0,
         trace=[],
         result=TurnResult(),
     )

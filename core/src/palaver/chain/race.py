@@ -103,7 +103,7 @@ class Race:
             self._words_by = self._turn.ends_at - RESERVE_S
         elif self._refusal is not None:
             # Still without a word; what the game took does not count.
-            due = self._turn.first_text_at + self.reply.waited_s
+            due = self._turn.first_text_at + self._turn.game_ms / 1000
             self._words_by = min(due, self._turn.ends_at) - RESERVE_S
         while True:
             if self._wake.done():

@@ -118,7 +118,6 @@ class Hold:
     Attributes:
         refusal: Why it was not carried out, or None.
         open: Whether nothing is known yet.
-        waited_s: How long that took, in seconds.
     """
 
     def __init__(
@@ -134,7 +133,6 @@ class Hold:
         loop = asyncio.get_running_loop()
         self.refusal: Refusal | None = None
         self.open = True
-        self.waited_s = 0.0
         self._turn, self._answers, self._action = turn, answers, action
         self._settled = settled
         self._room = MAX_REPLY_CHARS - shown
@@ -191,8 +189,9 @@ class Hold:
         self._settle(f"no answer to {name}, which counts as refused")
 
     def _settle(self, became: str) -> None:
-        self.waited_s = self._time() - self._began
-        self._turn.note(f"waited {self.waited_s * 1000:.0f} ms for the game: {became}")
+        waited_ms = (self._time() - self._began) * 1000
+        self._turn.game_ms += waited_ms
+        self._turn.note(f"waited {waited_ms:.0f} ms for the game: {became}")
         try:
             self._settled(self)
         finally:

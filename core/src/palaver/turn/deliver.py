@@ -84,8 +84,6 @@ class Reply:
         self._hold: Hold | None = None
         self._aside = False
         """Whether what comes is held back by one of these two."""
-        self.waited_s = 0.0
-        """How long the game was waited for, in seconds."""
         self.when_refused: Callable[[], None] | None = None
         """Called when the game has refused an action; nothing is shown then until `begin`."""
         self._splitter = SentenceSplitter() if "sentence" in sink.capabilities else None
@@ -163,7 +161,6 @@ class Reply:
 
     def _settled(self, hold: Hold) -> None:
         """Let go on what was held behind an action, if the game has accepted it."""
-        self.waited_s += hold.waited_s
         if hold.refusal is not None:
             # The hold stays, and swallows what still comes of this attempt.
             if self.when_refused is not None:

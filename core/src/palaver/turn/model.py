@@ -170,6 +170,7 @@ class Turn:
         given_history: What the client says was said before, or None to recall it; such a turn is
             not remembered, because the client does that itself.
         waited_ms: How long it waited for the turns before it, in milliseconds.
+        game_ms: How long its line waited for the game to confirm actions, in milliseconds.
         refused: Why the turn was refused, or None.
         calls: Actions that were called so far.
         answers: Where the engine's answers to actions arrive, or None where nobody could answer.
@@ -215,6 +216,7 @@ class Turn:
     given_prompt: Sequence[Message] | None = None
     given_history: Sequence[Exchange] | None = None
     waited_ms: float = 0.0
+    game_ms: float = 0.0
     refused: str | None = None
     calls: int = 0
     answers: Answers | None = None

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from palaver.cli.output import plain
+from palaver.cli.output import milliseconds, plain
 from palaver.cli.timeline.chart import Chart, Glyphs
 from palaver.cli.timeline.words import figures, story
 
@@ -42,6 +42,9 @@ def timeline(info: TurnInfo, *, width: int = PIPE_WIDTH, glyphs: Glyphs | None =
         text.append_text(line).append("\n")
     if info.cache:
         text.append_text(_plain_line(f"cache: {info.cache}", "dim")).append("\n")
+    if info.game_ms:
+        waited = f"the game took {milliseconds(info.game_ms)} to answer what was done"
+        text.append_text(_plain_line(waited, "dim")).append("\n")
     for row in chart.rows():
         text.append_text(row).append("\n")
     text.rstrip()
