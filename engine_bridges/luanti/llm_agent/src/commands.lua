@@ -48,7 +48,7 @@ function M.report()
 	row("requests", ("%d made, %d failed, %d of %d under way, %d waiting"):format(link.requests or 0,
 		link.failures or 0, link.inflight or 0, A.settings.max_requests, link.queued or 0))
 	row("turns", ("%d asked, %d answered, %d open"):format(stats.asked or 0, stats.answered or 0,
-		#A.turns.open()))
+		A.turns.open()))
 	row("canned", counted(stats.canned_why))
 	local first = stats.first_words_ms or {}
 	row("first words", ("p50 %s, p99 %s, most %s"):format(ms(first.p50), ms(first.p99), ms(first.max)))

@@ -77,9 +77,6 @@ local function send(name, view)
 		lines = transcript(name, view.npc),
 		speaking = view.speaking,
 		quests = A.quests ~= nil and A.quests.show ~= nil,
-		limit = A.npcs.MAX_SAID,
-		window = core.get_player_window_information
-			and core.get_player_window_information(name) or nil,
 	}))
 end
 
