@@ -108,3 +108,4 @@ def test_the_model_reads_no_control_tokens() -> None:
     assert "<|" not in seen
     assert "[INST]" not in seen
     assert action.problem({"to": "<|im_start|>"}) is None
+    assert action.plain()["confirm"] is False

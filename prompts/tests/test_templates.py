@@ -169,6 +169,19 @@ def test_actions_are_listed(values: Any, render: Render) -> None:
     assert "one of: neutral, joy, sadness, anger, fear, contempt" in text
 
 
+def test_a_deed_is_not_spoken_of_before_its_tag(values: Any, render: Render) -> None:
+    """Where the game may refuse a deed, the model is told once to write its tag first."""
+    head = {"name": "Ida", "mood": "", "faction": ""}
+    base = '{% extends "npc.j2" %}'
+    told = "Write the tag first and speak of the deed only after it"
+    asked = [{**GIVE, "confirm": True}, {**WAVE, "confirm": True}]
+    text = render(base, values(head, actions=asked))["actions"]
+    assert text.count(told) == 1
+    assert "the game shows it. Write the tag first" in text
+    assert "it may be refused. You can do this:\n- give_item" in text
+    assert told not in render(base, values(head, actions=[GIVE, WAVE]))["actions"]
+
+
 def test_without_tags(values: Any, render: Render) -> None:
     """Where an engine takes neither feelings nor actions, the block is empty and is dropped."""
     head = {"name": "Ida", "mood": "", "faction": ""}
@@ -200,3 +213,86 @@ def test_a_name_stays_on_its_line(values: Any, render: Render) -> None:
     text = render('{% extends "npc.j2" %}', given)["relationships"]
     assert "\n" not in text
     assert len(text) < 120
+
+
+VILLAGE = WORLDS["village"] / "personas" / "alchemist.md"
+LUANTI: dict[str, Any] = {
+    "npc": {"id": "alchemist"},
+    "facts": {
+        "position": "12, 3, -7",
+        "health": 35,
+        "nearby": [
+            {"name": "Ada", "kind": "player", "distance": 2},
+            {"name": "sheep black", "kind": "creature", "distance": 4},
+            {"name": "Apple", "kind": "item", "distance": 5},
+            {"name": "Elder Willow", "kind": "npc", "distance": 6},
+        ],
+        "wares": [
+            {"item": "elixir", "price": 6, "stock": 4},
+            {"item": "bread", "price": 2, "stock": 10},
+        ],
+        "currency": "mese crystal fragment",
+    },
+    "player": {
+        "health": 20,
+        "wielded": "Steel Sword",
+        "inventory": [
+            {"item": "default:sword_steel", "count": 1, "name": "Steel Sword"},
+            {"item": "flowers:rose", "count": 7},
+        ],
+        "quests": [
+            {"title": "Herbs", "from": "alchemist", "item": "red rose", "count": 9, "has": 7},
+            {"title": "Ice", "from": "alchemist", "item": "ice", "count": 1, "has": 1},
+            {"title": "Wood", "from": "elder_willow", "item": "wood", "count": 5, "has": 0},
+        ],
+    },
+    "game": {"time_of_day": "noon", "night": False},
+}
+
+
+def test_what_the_luanti_mod_tells(read: Any, values: Any, render: Render) -> None:
+    """Villagers know what is around them, what they sell, what the player has and still owes."""
+    persona = read(VILLAGE)
+    blocks = render(persona.body, values(persona.head, **LUANTI))
+    assert blocks["relationships"].splitlines() == [
+        "The one before you is called Ada.",
+        "They carry 1 Steel Sword, 7 flowers:rose.",
+        "In their hand: Steel Sword.",
+        "They are hurt.",
+        'Your quest "Herbs": they have 7 of 9 red rose.',
+        'Your quest "Ice": they have 1 of 1 ice and can complete it now.',
+    ]
+    assert blocks["situation"].splitlines() == [
+        "Your mood: distracted.",
+        "It is noon.",
+        "Near you: sheep black, Elder Willow.",
+        "You are hurt.",
+        "You have 4 elixir at 6 mese crystal fragment each, 10 bread at 2.",
+    ]
+
+
+def test_a_hoard_stays_short(read: Any, values: Any, render: Render) -> None:
+    """Of an endless inventory, shelf or crowd the prompt names a few."""
+    persona = read(VILLAGE)
+    many = [
+        {"item": f"i{n}", "name": f"N{n}", "count": n, "stock": n, "price": n} for n in range(99)
+    ]
+    given = values(
+        persona.head,
+        facts={"wares": many, "nearby": many},
+        player={"inventory": many, "quests": [LUANTI["player"]["quests"][0]] * 99},
+        npc={"id": "alchemist"},
+    )
+    blocks = render(persona.body, given)
+    assert "N7 and more." in blocks["relationships"]
+    assert len(blocks["relationships"]) + len(blocks["situation"]) < 900
+
+
+@pytest.mark.parametrize("odd", [7, "many", True, None, {"a": 1}, [1, None, "x", {}], [[]]])
+def test_facts_of_a_wrong_kind(odd: Any, read: Any, values: Any, render: Render) -> None:
+    """Facts that are not what the mod sends are passed over."""
+    persona = read(VILLAGE)
+    facts = dict.fromkeys(("position", "health", "nearby", "wares", "currency"), odd)
+    player = dict.fromkeys(("health", "inventory", "wielded", "quests", "reputation"), odd)
+    given = values(persona.head, facts=facts, player=player, game={"time_of_day": odd})
+    assert all(render(persona.body, given).values())

@@ -48,7 +48,7 @@ class DeclaredAction:
         # Names and values in the schema are words for the model too; what the engine gets back is
         # checked against the schema as it was sent.
         words = {"name": self.name, "description": self.description, "args": self.args}
-        object.__setattr__(self, "_plain", neutralize_data(words))
+        object.__setattr__(self, "_plain", {**neutralize_data(words), "confirm": self.confirm})
         validator = Draft202012Validator(self.args) if self.args else None
         object.__setattr__(self, "_validator", validator)
 
