@@ -89,6 +89,16 @@ def test_a_quest_that_cannot_be_done_is_refused(
     assert deeds.stock(ELIXIR) == 4
 
 
+@pytest.mark.parametrize(
+    ("words", "bring"),
+    [("swords", "stone sword"), ("red herb", "red rose"), ("apple", "apple"), ("bread", "bread")],
+)
+def test_a_quest_takes_the_best_match(deeds: Deeds, words: str, bring: str) -> None:
+    """Of several things that a quest could mean it takes one, and tells the model which."""
+    ok, said = deeds.act("start_quest", **{**QUEST, "item": words, "count": 1})
+    assert (ok, said) == (True, f"the quest is set: bring 1 {bring} for 1 elixir of breath")
+
+
 def test_quests_are_few(deeds: Deeds) -> None:
     """A player has at most two quests of one NPC and five in all, and none twice."""
     assert deeds.act("start_quest", **QUEST)[0]

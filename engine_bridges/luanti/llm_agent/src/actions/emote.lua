@@ -1,10 +1,10 @@
 -- emote: a gesture that everybody near sees: a line in the chat, a turn of the body, an animation.
 local A = ...
 
-local NAMES = { "wave", "nod", "shake_head", "bow", "shrug", "laugh", "cry", "point", "dance", "cheer" }
+local NAMES = { "wave", "nod", "shake_head", "bow", "shrug", "laugh", "cry", "dance" }
 local MAX_WATCHERS = 16
 local HOP = 4
-local HOPS = { dance = true, cheer = true, laugh = true }
+local HOPS = { dance = true, laugh = true }
 
 local function seen(npc, what)
 	local name = npc.name or npc.id
@@ -16,9 +16,7 @@ local function seen(npc, what)
 		shrug = A.S("* @1 shrugs.", name),
 		laugh = A.S("* @1 laughs.", name),
 		cry = A.S("* @1 cries.", name),
-		point = A.S("* @1 points at something.", name),
 		dance = A.S("* @1 dances.", name),
-		cheer = A.S("* @1 cheers.", name),
 	}
 	return lines[what]
 end

@@ -24,7 +24,7 @@ local function schema(item, most)
 	return {
 		type = "object",
 		properties = {
-			item = { type = "string", description = "what", maxLength = 60, examples = { item } },
+			item = { type = "string", maxLength = 60, examples = { item } },
 			count = { type = "integer", minimum = 1, maximum = most, default = 1 },
 		},
 		required = { "item" },

@@ -142,19 +142,40 @@ local function some_names(entries)
 	return table.concat(list, ", ")
 end
 
+-- Something of the group that the words are about: what has most of the other words, then the
+-- plainest name.
 local function in_group(words)
 	local group = GROUPS[words[#words]]
+	local top, found = -1, nil
 	for _, one in ipairs(group and index or {}) do
 		if ((core.registered_items[one.name] or {}).groups or {})[group] then
-			return one.name
+			local sum = 0
+			for _, word in ipairs(words) do
+				sum = sum + word_score(word, one)
+			end
+			if sum > top or (sum == top and #one.name < #found) then
+				top, found = sum, one.name
+			end
 		end
 	end
+	return found
+end
+
+-- Whether every word is one of the item's own.
+local function all_of(words, one)
+	for _, word in ipairs(words) do
+		if not one.set[word] then
+			return false
+		end
+	end
+	return true
 end
 
 -- Finds an item by its name, an alias or plain words. `known`, a set of names, is what these two
 -- most likely speak of (goods, an inventory): it is searched first, and more kindly.
+-- With `any` one of several that fit as well will do ("mushrooms"), else they are named in the refusal.
 -- Returns the registered name, or nil and words for the model.
-function items.find(text, known)
+function items.find(text, known, any)
 	text = A.text.line(tostring(text or ""), 80)
 	local name = items.resolve(text) or items.resolve(text:lower():gsub("^%s+", ""):gsub("%s+$", ""))
 	if name then
@@ -191,6 +212,9 @@ function items.find(text, known)
 		if #found == 1 or top > 0.9 then
 			return found[1].name
 		end
+	end
+	if any and found[1] and all_of(words, found[1]) then
+		return found[1].name
 	end
 	name = in_group(words)
 	if name then

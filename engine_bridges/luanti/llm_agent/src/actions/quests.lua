@@ -22,7 +22,7 @@ local function text(description, most, example)
 end
 
 A.actions.register("start_quest", {
-	description = "give the player a new quest: bring you an item, for one of your wares as the reward",
+	description = "set the player a quest: to bring you an item, for a reward out of your wares",
 	safe = true,
 	usable = gives_quests,
 	args = function(npc)
@@ -31,16 +31,16 @@ A.actions.register("start_quest", {
 			properties = {
 				title = text("2 to 6 words", 60, "Whispering Herbs"),
 				description = text("one sentence to the player", 200, "Bring me what whispers in the forest."),
-				item = text("what to bring", 60, "flower"),
+				item = text(nil, 60, "flower"),
 				count = { type = "integer", minimum = 1, maximum = 99, examples = { 5 } },
-				reward = text("what you own", 60, reward_of(npc)),
+				reward = text(nil, 60, reward_of(npc)),
 				reward_count = { type = "integer", minimum = 1, maximum = 20, default = 1 },
 			},
 			required = { "title", "item", "count", "reward" },
 		}
 	end,
 	run = function(npc, player, args)
-		local item, why = A.items.find(args.item, A.items.held(player))
+		local item, why = A.items.find(args.item, A.items.held(player), true)
 		if not item then
 			return false, why
 		elseif not A.items.obtainable(item) then
@@ -93,7 +93,7 @@ local function meant(open, words, player)
 end
 
 A.actions.register("complete_quest", {
-	description = "take the items of your quest from the player and hand out the reward",
+	description = "take the items of your quest from the player and give the reward",
 	safe = true,
 	usable = gives_quests,
 	args = {

@@ -73,16 +73,16 @@ local function buy(npc, player, item, count, currency)
 end
 
 A.actions.register("trade", {
-	description = "sell one of your wares to the player, or buy one from them, once they agreed; the price is yours",
+	description = "sell wares to the player, or buy theirs, at your price, once they said they want that",
 	safe = true,
 	usable = can_trade,
 	args = function(npc)
 		return {
 			type = "object",
 			properties = {
-				item = { type = "string", description = "the ware", maxLength = 60, examples = { ware_of(npc) } },
+				item = { type = "string", maxLength = 60, examples = { ware_of(npc) } },
 				count = { type = "integer", minimum = 1, maximum = 99, default = 1 },
-				deal = { type = "string", enum = { "sell", "buy" }, default = "sell", description = "what you do" },
+				deal = { type = "string", enum = { "sell", "buy" }, default = "sell" },
 			},
 			required = { "item" },
 		}
