@@ -79,8 +79,22 @@ local function check_token(value)
 	end
 end
 
+--- Whether the server takes `value` as a language: fr, pt_BR, zh-Hans-CN.
+function settings.is_language(value)
+	local first, rest = value:match("^(%a+)(.*)$")
+	if not first or #first < 2 or #first > 8 or #value > 35 then
+		return false
+	end
+	for part in rest:gmatch("[-_]([^-_]*)") do
+		if #part < 1 or #part > 8 or part:find("%W") then
+			return false
+		end
+	end
+	return rest == "" or rest:find("^[-_]") ~= nil
+end
+
 local function check_lang(value)
-	if value ~= "" and not value:match("^%a%a+[%-_%w]*$") then
+	if value ~= "" and not settings.is_language(value) then
 		return "is not a language such as fr"
 	end
 end

@@ -250,7 +250,7 @@ local function id_or_nil(value)
 end
 
 local function language(value)
-	if type(value) == "string" and #value <= 35 and value:match("^%a%a+[%-_%w]*$") then
+	if type(value) == "string" and A.settings.is_language(value) then
 		return value
 	end
 end

@@ -10,6 +10,8 @@ typewriter.__index = typewriter
 local LAG_S = 1.5
 -- The first portion is shown at once, with so much in it as takes this long to read.
 local FIRST_S = 0.25
+-- Or the first word, unless it is none.
+local LONG_WORD = 24
 
 --- @param chars_per_s its own speed
 function typewriter.new(chars_per_s)
@@ -39,7 +41,7 @@ end
 -- Code points in the first word of what came.
 local function first_word(s)
 	local stop = s:match("^%s*%S+()") or #s + 1
-	return A.text.len(s:sub(1, stop - 1))
+	return math.min(A.text.len(s:sub(1, stop - 1)), LONG_WORD)
 end
 
 local function pace(self, now, elapsed)
