@@ -6,20 +6,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from palaver.chain.backend import Finish, Health, ModelInfo
 from palaver.errors import ConfigError
 from palaver.testing.scripted import ScriptedBackend
-from palaver.testing.server import RunningServer, running_server, write_world
 from palaver.turn import context
 from palaver_luanti.bridge import LuantiBridge
 
-ENGINE = "Minetest/5.6.1 (Linux/6.1.0-9-amd64 x86_64)"
 GUIDE = (
     'You are NPC \'Vlad\' located at (0,10,0).\nCurrent context: {"mood":"friendly"}\n'
     "What do you say to the player?"
@@ -29,58 +25,40 @@ Answer = tuple[int, Any]
 
 
 class Mod:
-    """A mod: sends what the engine's HTTP client would."""
+    """A mod that only wants a text for a prompt."""
 
-    def __init__(self, palaver: RunningServer, http: aiohttp.ClientSession) -> None:
-        self.palaver = palaver
-        self.backend = palaver.backend
-        self._http = http
+    def __init__(self, game: Any) -> None:
+        self.palaver = game.palaver
+        self.backend = game.palaver.backend
+        self._game = game
 
     async def ask(
-        self,
-        path: str = "/infer",
-        body: Any = None,
-        *,
-        method: str = "POST",
-        raw: bytes | None = None,
-        **headers: str,
+        self, path: str = "/infer", body: Any = None, *, method: str = "POST", **more: Any
     ) -> Answer:
         """Send a body, and return status and answer."""
-        sent = {"Content-Type": "application/json", "User-Agent": ENGINE}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        data = json.dumps(body).encode() if raw is None else raw
-        async with self._http.request(
-            method, self.palaver.http_url + path, data=data, headers=sent
-        ) as response:
-            return response.status, await response.json()
+        answer: Answer = await self._game.send(body, path=path, method=method, **more)
+        return answer
 
 
 Opener = Callable[..., AbstractAsyncContextManager[Mod]]
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Opener:
+def asked(opened: Any) -> Opener:
     """A function that runs a server with the bridge, for `async with`."""
 
     @asynccontextmanager
-    async def run(environ: dict[str, str] | None = None, **more: Any) -> AsyncIterator[Mod]:
-        async with (
-            running_server(
-                write_world(tmp_path / "world"),
-                environ={"PALAVER_PLUGINS": "luanti", **(environ or {})},
-                **more,
-            ) as palaver,
-            aiohttp.ClientSession() as http,
-        ):
-            yield Mod(palaver, http)
+    async def run(**more: Any) -> AsyncIterator[Mod]:
+        async with opened(**more) as game:
+            yield Mod(game)
 
     return run
 
 
 @pytest.fixture
-async def mod(opened: Opener) -> AsyncIterator[Mod]:
+async def mod(asked: Opener) -> AsyncIterator[Mod]:
     """A mod with a server that says "Good evening."."""
-    async with opened() as mod:
+    async with asked() as mod:
         yield mod
 
 
@@ -222,12 +200,12 @@ async def test_too_large(mod: Mod) -> None:
     assert answer["error"]["message"]
 
 
-async def test_too_slow(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_slow(asked: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that does not end in time is 504, and its generation is given up."""
     # The first word has to be out in this time, also where the machine is busy.
     monkeypatch.setenv("PALAVER_LUANTI_INFER_MS", "3000")
     never = asyncio.Event()
-    async with opened(backend=ScriptedBackend("local", ["Well, ", never])) as mod:
+    async with asked(backend=ScriptedBackend("local", ["Well, ", never])) as mod:
         status, answer = await mod.ask(body={"prompt": "Vlad?"})
         assert status == 504
         assert "PALAVER_LUANTI_INFER_MS" in answer["detail"]
@@ -237,20 +215,20 @@ async def test_too_slow(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None
         assert call.closed_early
 
 
-async def test_slow_first_word(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_first_word(asked: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no backend says anything in time, the last words come before the limit."""
     monkeypatch.setenv("PALAVER_LUANTI_INFER_MS", "5000")
     never = asyncio.Event()
-    async with opened(backend=ScriptedBackend("local", [never])) as mod:
+    async with asked(backend=ScriptedBackend("local", [never])) as mod:
         status, answer = await mod.ask(body={"prompt": "Vlad?"})
         assert (status, answer["text"]) == (200, "The night is over.")
         assert answer["served_by"] == "last_words"
 
 
-async def test_many(opened: Opener) -> None:
+async def test_many(asked: Opener) -> None:
     """Beyond the limit of turns in flight a prompt is refused at once, with 503."""
     go = asyncio.Event()
-    async with opened(
+    async with asked(
         backend=ScriptedBackend("local", [go, "Yes.", Finish()]), overrides={"limits.turns": 3}
     ) as mod:
         waiting = [
@@ -283,11 +261,11 @@ TOKENS = {
 }
 
 
-async def test_tokens(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tokens(asked: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tokens are used, the engine's is needed."""
     monkeypatch.setenv("PALAVER_TEST_ENGINE", "secret")
     monkeypatch.setenv("PALAVER_TEST_PLAYER", "other")
-    async with opened(overrides=TOKENS) as mod:
+    async with asked(overrides=TOKENS, token="secret") as mod:
 
         async def status(**headers: str) -> tuple[int, int]:
             one = await mod.ask(body={"prompt": "Vlad?"}, **headers)
@@ -300,10 +278,10 @@ async def test_tokens(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
         assert await status(Authorization="Bearer secret") == (200, 200)
 
 
-async def test_info(opened: Opener) -> None:
+async def test_info(asked: Opener) -> None:
     """/info tells the version, the personas, the backends with their models, and who speaks."""
     backend = ScriptedBackend("local", "Yes.", models=[ModelInfo("tiny"), ModelInfo("vampire@1")])
-    async with opened(backend=backend) as mod:
+    async with asked(backend=backend) as mod:
         status, info = await mod.ask("/info", method="GET", raw=b"")
         assert status == 200
         assert info["server"]["name"] == "palaver"
@@ -335,11 +313,11 @@ class Broken(ScriptedBackend):
 
 @pytest.mark.parametrize("kind", [Hanging, Broken])
 async def test_info_of_a_bad_backend(
-    opened: Opener, monkeypatch: pytest.MonkeyPatch, kind: type[ScriptedBackend]
+    asked: Opener, monkeypatch: pytest.MonkeyPatch, kind: type[ScriptedBackend]
 ) -> None:
     """A backend that hangs or fails is told as such, and nothing of its error."""
     monkeypatch.setattr("palaver_luanti.info.ASK_S", 0.05)
-    async with opened(backend=kind("local", "Yes.")) as mod:
+    async with asked(backend=kind("local", "Yes.")) as mod:
         _, info = await mod.ask("/info")
         assert info["backends"]["local"]["ok"] is False
         assert info["active"] == {"backend": None, "model": None}

@@ -49,7 +49,8 @@ class Batch:
             if message.get("type") == "turn.start":
                 error["turn"] = message.get("turn")
             self.refuse(place, {**error, "retryable": False})
-        self._frames.append(encode({"type": "ping", "nonce": f"b{self.number}:"}))
+        name = f"b{self.number}:{len(messages)}"
+        self._frames.append(encode({"type": "ping", "id": name, "nonce": name}))
 
     @staticmethod
     def place(re: object) -> tuple[int, int]:
@@ -66,12 +67,14 @@ class Batch:
 
     def refuse(self, place: int, error: Mapping[str, Any]) -> None:
         """Take an error about one of them; the mod gets it with an id of its own."""
-        if place < len(self._messages):
-            id_ = self._messages[place].get("id")
-            own = {"re": id_} if isinstance(id_, str) else {}
-            self._errors[place] = encode(
-                {**{key: value for key, value in error.items() if key != "re"}, **own}
-            )
+        if place >= len(self._messages):
+            self.confirm()  # The ping was refused, for its rate: that too is an answer to it.
+            return
+        id_ = self._messages[place].get("id")
+        own = {"re": id_} if isinstance(id_, str) else {}
+        self._errors[place] = encode(
+            {**{key: value for key, value in error.items() if key != "re"}, **own}
+        )
 
     def confirm(self) -> None:
         """All are handled."""

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from palaver import messages as m
 from palaver.errors import ProtocolError
-from palaver.server.frames import check_version, parse, to_frame
+from palaver.server.frames import check_version, names, parse, to_frame
 from palaver.server.handlers import handle
 from palaver.server.hub import Hub
 from palaver_luanti.info import Info
@@ -110,19 +110,15 @@ class LocalLine:
         self._mailbox.fail(gone("the session has ended"))
 
     async def _one(self, frame: str) -> str | None:
-        message: m.ClientMessage | None = None
         try:
-            message = parse(frame, self._limit)
-            return await handle(self._session, message)
+            return await handle(self._session, parse(frame, self._limit))
         except ProtocolError as err:
             problem = err
         except Exception:
             log.exception("a message could not be handled")
             problem = ProtocolError("internal", "an error in the server; its log says more")
-        if message is not None:
-            problem.re = message.id
-            if isinstance(message, m.TurnStart):
-                problem.turn = message.turn
+        # Also of a message that could not be read.
+        problem.re, problem.turn = names(frame)
         return to_frame(
             m.Error(
                 code=problem.code,  # type: ignore[arg-type]  # a code of the protocol

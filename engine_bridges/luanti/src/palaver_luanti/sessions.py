@@ -118,12 +118,10 @@ class ModSessions:
 
     Args:
         upstream: Where they live.
-        idle_s: How long one lives without requests.
     """
 
-    def __init__(self, upstream: Upstream, *, idle_s: float = IDLE_S) -> None:
+    def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._idle_s = idle_s
         self._sessions: dict[str, ModSession] = {}
         self._opening = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -208,11 +206,11 @@ class ModSessions:
         """End a session that is idle, with one timer for each."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        until = (now if session.requests else session.used_at) + self._idle_s
+        until = (now if session.requests else session.used_at) + IDLE_S
         if now < until:
             self._timers[session.id] = loop.call_at(until, self._look_after, session)
         else:
-            log.info("a mod's session was idle for %.0f s; it is ended", self._idle_s)
+            log.info("a mod's session was idle for %.0f s; it is ended", IDLE_S)
             self.end_soon(session)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
