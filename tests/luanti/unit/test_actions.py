@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from deeds import APPLE, BREAD, COIN, ELIXIR, ROSE, Deeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.deeds import APPLE, BREAD, COIN, ELIXIR, ROSE, Deeds
 
 from palaver.actions import declare_actions
 from palaver.messages import ActionsSet
@@ -108,6 +108,25 @@ def test_an_action_of_another_mod(deeds: Deeds, body: str, answer: tuple[bool, s
     assert register(deeds, "dig", body) is True
     assert deeds.act("dig") == answer
     assert len(deeds.errors()) == ("boom" in body)
+
+
+@pytest.mark.parametrize(
+    "args", [None, {}, {"type": "object", "properties": {}}, {"type": "object", "required": []}]
+)
+def test_an_action_without_arguments(deeds: Deeds, args: dict[str, object] | None) -> None:
+    """However a mod writes that an action takes nothing, the server understands it."""
+    assert register(deeds, "dig", "return true", **({} if args is None else {"args": args}))
+    (spec,) = [one for one in deeds.mod.actions.specs(deeds.npc).values() if one.name == "dig"]
+    assert spec.args is None
+    assert deeds.act("dig") == (True, None)
+
+
+def test_without_a_player(deeds: Deeds) -> None:
+    """Where an NPC speaks with nobody, it is told that there is nobody to give to."""
+    assert deeds.act("give_item", player=None, item="bread") == (
+        False,
+        "there is no player to do that with",
+    )
 
 
 @pytest.mark.parametrize("name", ["", "two words", 7, "x" * 65])

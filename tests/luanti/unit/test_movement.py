@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from unit.deeds import Deeds
+from deeds import Deeds
 
 
 @pytest.fixture
@@ -199,6 +199,18 @@ def test_no_body_no_walk(deeds: Deeds) -> None:
     for name, args in (("follow", {}), ("go_to", {"place": "home"}), ("emote", {"gesture": "bow"})):
         assert deeds.act(name, **args) == (False, "you have no body here")
     assert deeds.errors() == []
+
+
+def test_one_of_two_bodies_walks(deeds: Deeds) -> None:
+    """Of an NPC with two bodies the one that began goes on, and only that one is the action's."""
+    one = body(deeds)
+    deeds.act("go_to", place="9, 0, 0")
+    two = deeds.world.body("alchemist", deeds.pos(1, 0, 5), None)
+    deeds.world.step(1)
+    assert deeds.mod.actions.step(one.entity)
+    assert not deeds.mod.actions.step(two.entity)
+    assert two.velocity.x == 0
+    assert one.velocity.x > 0
 
 
 def test_a_gesture_is_seen_by_who_is_near(deeds: Deeds) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unit.deeds import APPLE, BREAD, ELIXIR, ROSE, Deeds
+from deeds import APPLE, BREAD, ELIXIR, ROSE, Deeds
 
 QUEST = {
     "title": "Whispering Herbs", "description": "Whisper back, they sulk.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unit.deeds import Deeds
+from deeds import Deeds
 
 
 @pytest.fixture

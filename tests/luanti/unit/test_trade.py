@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from deeds import APPLE, BREAD, COIN, ELIXIR, Deeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.deeds import APPLE, BREAD, COIN, ELIXIR, Deeds
 
 WANT = "I want to buy some bread and sell some."
 

@@ -12,86 +12,15 @@ local CONFIRM_MS = 1500
 local RANGE = 12
 local MAX_SEEN = 512
 local MAX_MESSAGE = 200
-local MAX_HEARD = 4
-local HEARD_S = 300
-local MAX_TALKERS = 256
+
+local path = A.path .. "/src/"
+local arguments = assert(loadfile(path .. "actions/arguments.lua"))(A)
+local offers = assert(loadfile(path .. "actions/offers.lua"))(A)
+actions.heard = offers.heard
 
 local registered, names = {}, {}
 local seen, seen_ring, seen_at = {}, {}, 0
-local heard, heard_order = {}, {}
 local warned = {}
-
--- Arguments --------------------------------------------------------------------------------------
-
-local function is_whole(value)
-	return value == math.floor(value) and math.abs(value) < 2 ^ 53
-end
-
-local function fits_type(kind, value)
-	if kind == "integer" or kind == "number" then
-		value = tonumber(value)
-		local finite = value and value == value and math.abs(value) < math.huge
-		return finite and (kind == "number" or is_whole(value)) or false, value
-	end
-	return type(value) == kind, value
-end
-
-local function argument(key, schema, value)
-	local fits
-	fits, value = fits_type(schema.type, value)
-	if not fits then
-		return nil, key .. " must be a " .. (schema.type == "integer" and "whole number" or tostring(schema.type))
-	end
-	if schema.type == "string" then
-		value = A.text.line(value, schema.maxLength or 200)
-		if value == "" then
-			return nil, key .. " is empty"
-		end
-	elseif type(value) == "number" then
-		if schema.minimum and value < schema.minimum then
-			return nil, ("%s must be at least %d"):format(key, schema.minimum)
-		elseif schema.maximum and value > schema.maximum then
-			return nil, ("%s must be at most %d"):format(key, schema.maximum)
-		end
-	end
-	if schema.enum then
-		for _, one in ipairs(schema.enum) do
-			if one == value then
-				return value
-			end
-		end
-		return nil, key .. " must be one of: " .. table.concat(schema.enum, ", ")
-	end
-	return value
-end
-
--- The arguments as `run` gets them: known ones only, of the right kind, with defaults; or nil and
--- why not. The server has checked them already, but the game believes nobody.
-function actions.arguments(schema, given)
-	local args = {}
-	if type(given) ~= "table" then
-		given = {}
-	end
-	for key, one in pairs(schema.properties or {}) do
-		local value = given[key]
-		if value == nil then
-			value = one.default
-		end
-		if value ~= nil then
-			local problem
-			args[key], problem = argument(key, one, value)
-			if problem then
-				return nil, problem
-			end
-		end
-	end
-	for _, key in ipairs(schema.required or {}) do
-		if args[key] == nil then
-			return nil, key .. " is missing"
-		end
-	end
-	return args
-end
 
 -- Registry ---------------------------------------------------------------------------------------
 
@@ -128,7 +57,7 @@ function actions.register(name, def)
 	for key, value in pairs(def) do
 		copy[key] = value
 	end
-	copy.args = copy.args or { type = "object", properties = {} }
+	copy.args = copy.args or { type = "object" }
 	registered[name] = copy
 	return true
 end
@@ -162,6 +91,18 @@ function actions.of(npc)
 	return found
 end
 
+-- A schema as the wire takes it: an empty list or object would be written as null.
+local function sendable(schema)
+	if next(schema.properties or {}) == nil then
+		return nil
+	end
+	local copy = {}
+	for key, value in pairs(schema) do
+		copy[key] = (type(value) ~= "table" or next(value) ~= nil) and value or nil
+	end
+	return copy
+end
+
 -- What is declared of the actions of an NPC, as in the wire message.
 function actions.specs(npc)
 	local list = {}
@@ -173,7 +114,7 @@ function actions.specs(npc)
 			table.insert(list, {
 				name = name,
 				description = def.description,
-				args = schema,
+				args = sendable(schema),
 				confirm = confirm,
 				confirm_ms = confirm and CONFIRM_MS or nil,
 			})
@@ -188,45 +129,6 @@ function actions.message(npc)
 	return { type = "actions.set", npc = npc.id, actions = actions.specs(npc) }
 end
 
--- What players said ------------------------------------------------------------------------------
-
--- Remembers what a player said to an NPC: their own words are what allows it to take something.
-function actions.heard(npc_id, player_name, text)
-	if type(text) ~= "string" or text == "" then
-		return
-	end
-	local key = npc_id .. "|" .. player_name
-	local said = heard[key]
-	if not said then
-		said = {}
-		heard[key] = said
-		table.insert(heard_order, key)
-		if #heard_order > MAX_TALKERS then
-			heard[table.remove(heard_order, 1)] = nil
-		end
-	end
-	table.insert(said, { text = text, at = A.now() })
-	if #said > MAX_HEARD then
-		table.remove(said, 1)
-	end
-end
-
--- Whether the player offered that item: named it lately, or holds it in the hand.
-local function offered(ctx, player, item)
-	if A.items.resolve(player:get_wielded_item():get_name()) == item then
-		return true
-	end
-	if A.items.mentions(ctx.text, item) then
-		return true
-	end
-	for _, one in ipairs(heard[ctx.npc .. "|" .. ctx.player_name] or {}) do
-		if A.now() - one.at < HEARD_S and A.items.mentions(one.text, item) then
-			return true
-		end
-	end
-	return false
-end
-
 -- Carrying out -----------------------------------------------------------------------------------
 
 local function distance_to(npc, player)
@@ -235,9 +137,9 @@ local function distance_to(npc, player)
 	return from and to and vector.distance(from, to) or 0
 end
 
-local function player_problem(def, npc, player)
+local function player_problem(def, npc, player, player_name)
 	if not player or not player:get_pos() then
-		return "the player has left"
+		return player_name and "the player has left" or "there is no player to do that with"
 	elseif player:get_hp() <= 0 then
 		return "the player is dead"
 	elseif distance_to(npc, player) > (def.range or RANGE) then
@@ -261,19 +163,19 @@ function actions.perform(npc, player_name, name, given, ctx)
 	end
 	local player = player_name and core.get_player_by_name(player_name) or nil
 	if def.player ~= false then
-		local problem = player_problem(def, npc, player)
+		local problem = player_problem(def, npc, player, player_name)
 		if problem then
 			return false, problem
 		end
 	end
-	local args, problem = actions.arguments(schema_of(def, npc), given)
+	local args, problem = arguments.read(schema_of(def, npc), given)
 	if not args then
 		return false, problem
 	end
 	ctx = ctx or {}
 	ctx.npc, ctx.player_name = npc.id, player_name
 	ctx.offered = function(item)
-		return player ~= nil and offered(ctx, player, item)
+		return player ~= nil and offers.offered(ctx, player, item)
 	end
 	return def.run(npc, player, args, ctx)
 end
@@ -318,12 +220,11 @@ end
 
 -- Whether an action moves this body now: its entity then leaves it alone.
 function actions.step(entity)
-	return A.movement.moving(entity.npc_id)
+	return A.movement.moving(entity.npc_id, entity.object)
 end
 
 -- Parts ------------------------------------------------------------------------------------------
 
-local path = A.path .. "/src/"
 A.items = assert(loadfile(path .. "actions/lookup.lua"))(A)
 A.trade = assert(loadfile(path .. "trade.lua"))(A)
 A.quests = assert(loadfile(path .. "quests.lua"))(A)

@@ -12,14 +12,11 @@ local STOCK, RESTOCK_S = 10, 120
 local PURSE = 50
 local MAX_KINDS, MAX_COUNT = 128, 9999
 local MAX_WARES = 12
-local MAX_KNOWN = 500
-local MOOD_HALF_S = 120
 -- An NPC pays less than it asks, whatever its mood: nobody gets rich by buying and selling.
 local PAYS, PAYS_AT_MOST = 0.6, 0.9
 local CURRENCIES = { "default:mese_crystal_fragment", "mcl_core:emerald", "default:gold_lump" }
-local FEELINGS = { joy = 0.4, sadness = -0.2, fear = -0.1, anger = -0.6, disgust = -0.3, contempt = -0.4 }
 
-local stocks, wills, moods, goods_of = {}, {}, {}, {}
+local stocks, goods_of = {}, {}
 
 trade.clock = os.time -- tests bring their own
 
@@ -38,6 +35,8 @@ local function save_table(key, value)
 	storage:set_string(key, text or "")
 end
 trade.load_table, trade.save_table = load_table, save_table
+
+assert(loadfile(A.path .. "/src/actions/feelings.lua"))(A, trade)
 
 -- Goods ------------------------------------------------------------------------------------------
 
@@ -154,52 +153,6 @@ function trade.add(npc, item, count)
 	end
 	save_table("stock:" .. npc.id, stock)
 	return true
-end
-
--- Mood and relationship --------------------------------------------------------------------------
-
--- From -1 to 1; halves every two minutes.
-function trade.mood(npc_id)
-	local mood = moods[npc_id]
-	return mood and mood.v * 0.5 ^ (math.max(0, A.now() - mood.at) / MOOD_HALF_S) or 0
-end
-
--- An NPC has shown a feeling (`turn.emotion`): its mood moves.
-function trade.felt(npc_id, emotion, intensity)
-	local weight = (FEELINGS[emotion] or 0) * clamp(tonumber(intensity) or 1, 0, 1)
-	moods[npc_id] = { v = clamp(trade.mood(npc_id) + weight, -1, 1), at = A.now() }
-end
-
-local function will_of(npc_id)
-	wills[npc_id] = wills[npc_id] or load_table("will:" .. npc_id)
-	return wills[npc_id]
-end
-
--- What an NPC thinks of a player, from -1 to 1.
-function trade.will(npc_id, player_name)
-	return clamp(tonumber(will_of(npc_id)[player_name]) or 0, -1, 1)
-end
-
--- Changes it. Of very many players the one it thinks least about is forgotten.
-function trade.change_will(npc_id, player_name, by)
-	local will = will_of(npc_id)
-	will[player_name] = clamp(trade.will(npc_id, player_name) + by, -1, 1)
-	local count, least = 0, nil
-	for name, value in pairs(will) do
-		count = count + 1
-		if name ~= player_name and (not least or math.abs(value) < math.abs(will[least])) then
-			least = name
-		end
-	end
-	if count > MAX_KNOWN then
-		will[least] = nil
-	end
-	save_table("will:" .. npc_id, will)
-end
-
-function trade.reputation(npc, player_name)
-	local will = trade.will(npc.id, player_name)
-	return will >= 0.4 and "friend" or will <= -0.4 and "enemy" or "neutral"
 end
 
 -- Prices -----------------------------------------------------------------------------------------

@@ -81,8 +81,8 @@ local function finish(npc_id, fight)
 end
 
 local function blow(npc_id, fight)
-	local object = A.npcs.object(npc_id)
-	local far = object and A.now() < fight.ends and still_fair(fight, object, fight.target)
+	local object = fight.object
+	local far = A.now() < fight.ends and still_fair(fight, object, fight.target)
 	if not far or fight.blows >= MAX_BLOWS then
 		return finish(npc_id, fight)
 	end
@@ -131,7 +131,8 @@ A.actions.register("attack", {
 		if problem then
 			return false, problem
 		end
-		local pos = A.npcs.object(npc.id):get_pos()
+		local object = A.npcs.object(npc.id)
+		local pos = object:get_pos()
 		local target, why = target_of(player, pos, args.target)
 		why = why or forbidden(pos) or forbidden(target:get_pos())
 		if why then
@@ -140,6 +141,7 @@ A.actions.register("attack", {
 			return false, "that is too far away"
 		end
 		local fight = {
+			object = object,
 			target = target,
 			home = pos,
 			blows = 0,

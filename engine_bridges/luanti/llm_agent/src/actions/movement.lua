@@ -59,19 +59,19 @@ function movement.stop(npc_id, why)
 		return
 	end
 	jobs[npc_id], count = nil, count - 1
-	local object = A.npcs.object(npc_id)
-	if object and object:get_pos() then
-		stand(object)
-		animate(object, "stand")
+	if job.object:get_pos() then
+		stand(job.object)
+		animate(job.object, "stand")
 	end
 	if job.on_end then
 		A.protect.call("movement.on_end", job.on_end, why or "stopped")
 	end
 end
 
--- Whether this NPC is walking somewhere.
-function movement.moving(npc_id)
-	return jobs[npc_id] ~= nil
+-- Whether this NPC is walking somewhere; with an object, whether that is the body that walks.
+function movement.moving(npc_id, object)
+	local job = jobs[npc_id]
+	return job ~= nil and (object == nil or object == job.object)
 end
 
 -- Begins a walk. `job` holds `goal` (a function that returns a position, or nil to end it), `near`
@@ -98,7 +98,7 @@ function movement.start(npc, job)
 	job.ends = A.now() + job.seconds
 	-- Thinking is spread over the steps, so that walkers do not all look around in the same one.
 	job.next = A.now() + THINK_S * (count % 4) / 4
-	job.stuck, job.paths, job.home = 0, 0, pos
+	job.stuck, job.paths, job.home, job.object = 0, 0, pos, object
 	jobs[npc.id], count = job, count + 1
 	return true
 end
@@ -201,8 +201,8 @@ local function walk(job, object, feet, goal)
 end
 
 local function think(npc_id, job)
-	local object = A.npcs.object(npc_id)
-	local pos = object and object:get_pos()
+	local object = job.object
+	local pos = object:get_pos()
 	local goal = pos and job.goal()
 	if not goal then
 		return movement.stop(npc_id, "gone")

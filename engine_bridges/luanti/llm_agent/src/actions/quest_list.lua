@@ -1,0 +1,107 @@
+-- The list of quests: a form for whoever has a client, lines of text for the rest.
+--
+-- Loaded by quests.lua, to whose functions it adds.
+local A, quests = ...
+
+local FORM = "llm_agent:quests"
+
+local chosen, shown = {}, {}
+
+local function lines_of(player_name)
+	local lines = {}
+	for at, quest in ipairs(quests.open(player_name)) do
+		local held = math.min(quest.count, quests.has(player_name, quest.item))
+		local wanted = A.items.counted(quest.count, quest.item)
+		local reward = A.items.counted(quest.reward_count, quest.reward)
+		table.insert(lines, A.S("@1. @2 (@3): @4 of @5, for @6", tostring(at), quest.title, quest.npc_name or quest.npc,
+			tostring(held), wanted, reward))
+	end
+	return lines
+end
+
+local function form(player_name)
+	local open = quests.open(player_name)
+	local at = math.min(chosen[player_name] or 1, math.max(1, #open))
+	chosen[player_name] = at
+	local rows = {}
+	for i, line in ipairs(lines_of(player_name)) do
+		rows[i] = core.formspec_escape(line)
+	end
+	local told = open[at] and open[at].description or A.S("You have no quests. Ask around.")
+	local parts = {
+		"formspec_version[4]size[11,8]",
+		"label[0.5,0.6;", core.formspec_escape(A.S("Quests")), "]",
+		"textlist[0.5,1;10,3.5;list;", table.concat(rows, ","), ";", at, "]",
+		"textarea[0.5,4.8;10,1.9;;;", core.formspec_escape(told), "]",
+		"button_exit[8,6.9;2.5,0.8;close;", core.formspec_escape(A.S("Close")), "]",
+	}
+	if open[at] then
+		table.insert(parts, "button[0.5,6.9;3.5,0.8;drop;" .. core.formspec_escape(A.S("Drop the quest")) .. "]")
+	end
+	return table.concat(parts)
+end
+
+-- Shows the list to a player.
+function quests.show(player_name)
+	shown[player_name] = true
+	core.show_formspec(player_name, FORM, form(player_name))
+end
+
+-- Brings an open list up to date.
+function quests.refresh(player_name)
+	if shown[player_name] then
+		quests.show(player_name)
+	end
+end
+
+local function on_fields(player, formname, fields)
+	if formname ~= FORM then
+		return false
+	end
+	local name = player:get_player_name()
+	if fields.quit then
+		shown[name] = nil
+		return true
+	end
+	local event = type(fields.list) == "string" and core.explode_textlist_event(fields.list) or {}
+	if event.type == "CHG" or event.type == "DCL" then
+		chosen[name] = math.max(1, math.floor(tonumber(event.index) or 1))
+		quests.show(name)
+	elseif fields.drop then
+		local quest = quests.open(name)[chosen[name] or 1]
+		if quest then
+			quests.drop(name, quest.id)
+		end
+		quests.show(name)
+	end
+	return true
+end
+
+local function command(name, param)
+	local number = param:match("^%s*drop%s+(%d+)%s*$")
+	if number then
+		local quest = quests.open(name)[tonumber(number)]
+		if not quest then
+			return false, A.S("You have no quest @1; see /quests.", number)
+		end
+		quests.drop(name, quest.id)
+		return true, A.S("You dropped the quest: @1", quest.title)
+	end
+	if core.get_player_by_name(name) and param:match("^%s*$") then
+		quests.show(name)
+		return true
+	end
+	local lines = lines_of(name)
+	return true, #lines > 0 and table.concat(lines, "\n") or A.S("You have no quests. Ask around.")
+end
+
+core.register_on_player_receive_fields(A.protect.wrap("quests.on_fields", on_fields, false))
+core.register_on_leaveplayer(A.protect.wrap("quest_list.on_leave", function(player)
+	local name = player:get_player_name()
+	chosen[name], shown[name] = nil, nil
+end))
+core.register_chatcommand("quests", {
+	params = "[list | drop <number>]",
+	description = A.S("Shows your quests"),
+	func = A.protect.wrap("quests.command", command, false),
+})
