@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import json
 import logging
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -223,6 +225,21 @@ async def test_a_players_client_is_not_waited_for(tmp_path: Path) -> None:
         turn = await player.say("vlad", "Bread, please.", player="ada")
         assert (await acts(turn)).name == "give_item"
         assert await turn.text() == "Let me see. Enjoy it!"
+
+
+async def test_a_chat_in_the_terminal_plays_the_game(tmp_path: Path) -> None:
+    """`palaver chat` shows what an NPC does in a running game, where all of it succeeds."""
+    async with playing(tmp_path, LOOK) as (server, _):
+        say = ["--npc", "vlad", "--say", "Bread, please.", "--json"]
+        chat = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "palaver", "chat", "--url", server.url, "--game", "default"),
+            *say,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await chat.communicate()
+        kinds = [json.loads(line)["type"] for line in out.splitlines()]
+        assert kinds.count("turn.action") == 1
+        assert json.loads(out.splitlines()[-1])["text"] == "Let me see. Enjoy it!"
 
 
 async def heard(client: Client, player: str, *, ok: bool | None) -> TurnDone:

@@ -7,7 +7,7 @@ import pytest
 from palaver.chain.backend import Finish, GenerateRequest
 from palaver.errors import BackendUnavailable, ConfigError
 from palaver.testing.scripted import Pause, ScriptedBackend, scripted_type
-from palaver.testing.server import RunningServer, running_server
+from palaver.testing.server import running_server
 
 
 def request() -> GenerateRequest:

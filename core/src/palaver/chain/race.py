@@ -54,6 +54,7 @@ class Race:
     Attributes:
         attempts: All attempts so far.
         winner: The one that is heard, or None.
+        filled: Characters of the reply that are a filler.
     """
 
     def __init__(self, chain: Chain, turn: Turn, reply: Reply, make_filters: MakeFilters) -> None:
@@ -61,6 +62,7 @@ class Race:
         self.trail = Trail(turn, chain.governor)
         self.attempts: list[Attempt] = []
         self.winner: Attempt | None = None
+        self.filled = 0
         self._chain, self._turn, self._make_filters = chain, turn, make_filters
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Entry] = deque()
@@ -138,6 +140,9 @@ class Race:
             refusal: What the game refused.
         """
         self._refusal = refusal
+        if attempt is None or not attempt.entry.type.instant:
+            # It spoke in time; the time for the first words is not what ended it.
+            self._hurry = False
         self._call_back()
         if attempt is not None and attempt.entry not in self._queue:
             self._tried[attempt.name].discard(attempt.server)
@@ -429,6 +434,7 @@ class Race:
         finally:
             self._filling = False
         if spoken is not None:
+            self.filled = self.reply.length
             self.trail.note(spoken, "served", "filler")
             wait_s = self._turn.first_text_at - self._turn.begun_at
             self._words_by = min(now + wait_s, self._turn.ends_at) - RESERVE_S

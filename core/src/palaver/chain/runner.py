@@ -227,7 +227,8 @@ class ChainRunner:
             # One that waits may still be at work on what nobody is to hear.
             filters.redirect(_nothing, _nothing)
         self._refusals += 1
-        self._open = not reply.whole
+        # A filler alone answers nothing.
+        self._open = not reply.whole or reply.length <= self._race.filled
         reply.close_sentence()
         if self._refusals <= REFUSALS:
             self._race.refused(attempt, refusal)

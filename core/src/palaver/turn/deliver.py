@@ -139,6 +139,10 @@ class Reply:
     def _act(self, action: Action) -> None:
         declared, answers = self._turn.actions.get(action.name), self._turn.answers
         confirmed = declared is not None and declared.confirm and answers is not None
+        if not action.call:
+            # A plugin made it; without a name nobody could answer.
+            self._turn.calls += 1
+            action.call = f"{self._turn.id}.{self._turn.calls}"
         self._send_joined()
         if confirmed:
             # Nobody knows how long the game takes; a whole sentence is not to wait with the rest.

@@ -15,7 +15,7 @@ from palaver.cli.local import local_server
 from palaver.cli.loops import LoopThread, on_interrupt
 from palaver.client import Client, ClientTurn, TurnEvent, connect
 from palaver.errors import ServerError
-from palaver.messages import TurnDelta, TurnDone
+from palaver.messages import TurnAction, TurnDelta, TurnDone
 from palaver.recent import RecentTurns
 
 __all__ = ["Options", "Said", "Talk", "open_talk"]
@@ -216,6 +216,10 @@ class Talk:
                         continue
                     reply.heard += event.text
                 yield event
+                if isinstance(event, TurnAction):
+                    with suppress(ServerError):
+                        # No game is here that could refuse; a player's token may not say so.
+                        self._loop.call(reply.turn.action_result(event.call, ok=True))
                 if isinstance(event, TurnDone):
                     return
 
