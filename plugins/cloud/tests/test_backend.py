@@ -21,6 +21,7 @@ from palaver.errors import (
 )
 from palaver.testing.fake_cloud import HANG, FakeCloud, Raw, Reply, Thought
 from palaver.testing.fake_vllm_lab import free_port
+from palaver.testing.scripted import Pause
 from palaver.testing.turns import make_request
 from palaver_cloud import call, palaver_register_backends
 from palaver_cloud.backend import CloudBackend
@@ -282,6 +283,23 @@ async def test_nobody_waits_for_the_count(
     assert (said, ended.reason) == ("Good evening.", "stop")
 
 
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
+async def test_pings_after_the_end_hold_up_nobody(
+    make_backend: Make, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that goes on with pings after its finish reason has given a whole reply."""
+    monkeypatch.setattr(Reader, "end_s", 0.2)
+    monkeypatch.setattr(GeminiReader, "end_s", 0.2)
+    async with FakeCloud(provider) as server:
+        finish = server.words("base").last("stop").encode()
+        # Without an end, and each well within the limit.
+        pings = [Pause(1), Raw(b": ping\n\n")] * 10_000
+        server.replies = [["Good evening.", Raw(finish), *pings]]
+        said, ended = await ask(make_backend(provider, url=server.url))
+        await asyncio.wait_for(server.asked[0].aborted.wait(), 20)
+    assert (said, ended.reason) == ("Good evening.", "stop")
+
+
 @each_provider
 async def test_cancelling_before_the_headers_closes_the_socket(
     make_backend: Make, provider: str
@@ -403,6 +421,25 @@ async def test_a_request_is_not_tried_for_ever(make_backend: Make, provider: str
         with pytest.raises(BackendRefused):
             await ask(make_backend(provider, url=server.url), sampling=sampling, seed=1)
         assert len(server.asked) <= call.MAX_REFUSED
+
+
+@each_provider
+async def test_learns_nothing_of_a_refusal_that_names_fields_by_chance(
+    make_backend: Make, reports: list[str], provider: str
+) -> None:
+    """A server that refuses the prompt and quotes it refuses no field of it."""
+    async with FakeCloud(provider) as server:
+        quoted = server.words("base").error(400, "'stop, and take the seed' is not allowed")
+        server.error = (400, quoted)
+        sampling = Sampling(temperature=0.5, max_tokens=9, stop=("a", "b"))
+        backend = make_backend(provider, url=server.url)
+        with pytest.raises(BackendRefused):
+            await ask(backend, sampling=sampling, seed=1)
+        server.error = None
+        assert (await ask(backend, sampling=sampling, seed=1))[0] == "Good evening."
+        first, last = (server.words.fields(one.body) for one in (server.asked[0], server.asked[-1]))
+    assert set(first) == set(last)
+    assert not reports
 
 
 @each_provider

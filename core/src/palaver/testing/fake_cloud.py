@@ -27,6 +27,7 @@ from palaver.testing.fake_server import FakeServer, cut
 from palaver.testing.fake_state import Asked
 from palaver.testing.fake_stream import write_split
 from palaver.testing.fake_vllm_reply import CUT, HANG, Fail, Raw, Reply
+from palaver.testing.scripted import Pause
 
 __all__ = ["CUT", "HANG", "WORDS", "Asked", "Fail", "FakeCloud", "Raw", "Reply", "Thought"]
 
@@ -177,6 +178,9 @@ class FakeCloud(FakeServer[Asked]):
             elif isinstance(step, Raw):
                 await write()
                 await response.write(step.data)
+            elif isinstance(step, Pause):
+                await write()
+                await asyncio.sleep(step.units * UNIT_S)
             elif isinstance(step, Fail):
                 waiting += words.failure(step.code)
                 finish = None

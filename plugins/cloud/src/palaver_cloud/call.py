@@ -48,6 +48,7 @@ class Call:
         self._started = asyncio.get_running_loop().time()
         self._reader = provider.reader()
         self._stops = Stops(())
+        self._end_at: float | None = None
 
     async def stream(self) -> AsyncGenerator[str | Finish, None]:
         """Yield the reply's pieces and how it ended.
@@ -92,15 +93,18 @@ class Call:
     async def _open(self) -> aiohttp.ClientResponse:
         """Return the stream; fields that the model refuses are left out and noted."""
         deadline, failures = self._request.deadline, self._failures
-        refused = 0
+        refused: set[str] = set()
         while True:
-            asked = self._provider.ask(self._request, self._omitted)
+            asked = self._provider.ask(self._request, self._omitted | refused)
             response = await self._http.send(
                 "POST", self._provider.chat_url(), asked.body, deadline
             )
             try:
                 if response.status == 200 and response.content_type == "text/event-stream":
                     self._stops = Stops(asked.stops)
+                    # Only now: a refusal that quotes the prompt names fields by chance.
+                    for field in sorted(refused):
+                        self._learn(field)
                     return response
                 answer = await self._http.read(response, deadline)
             except BaseException:
@@ -110,11 +114,10 @@ class Call:
             if response.status == 200:
                 raise failures.no_stream(response.content_type, answer)
             error, trouble = failures.from_answer(response.status, response.headers, answer)
-            field = refused_field(response.status, trouble, asked.fields)
-            refused += 1
-            if field is None or refused == MAX_REFUSED:
+            found = refused_field(response.status, trouble, asked.fields)
+            if found is None or len(refused) + 1 == MAX_REFUSED:
                 raise error
-            self._learn(field)
+            refused.add(found)
 
     def _learn(self, field: str) -> None:
         if field not in self._omitted:
@@ -126,8 +129,11 @@ class Call:
 
     async def _read_end(self, response: aiohttp.ClientResponse) -> bytes:
         """Read what follows the finish reason; nothing, if it does not come soon."""
+        if self._end_at is None:
+            self._end_at = asyncio.get_running_loop().time() + self._reader.end_s
         try:
-            async with asyncio.timeout(self._reader.end_s):
+            # One limit for all of it: pings may follow as long as the server likes.
+            async with asyncio.timeout_at(self._end_at):
                 return await response.content.readany()
         except TimeoutError:
             return b""
