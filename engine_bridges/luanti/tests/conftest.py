@@ -32,12 +32,18 @@ Answer = tuple[int, Any]
 
 
 class Wire:
-    """A network between bridge and gateway that can be cut and led elsewhere."""
+    """A network between bridge and gateway that can be cut and led elsewhere.
+
+    Attributes:
+        target: The port it leads to.
+        port: Its own.
+        cut_after: In how many bytes it is cut once, or None.
+    """
 
     def __init__(self) -> None:
         self.target = 0
         self.port = 0
-        self.passed = 0
+        self.cut_after: int | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,7 +84,11 @@ class Wire:
         try:
             while data := await reader.read(65_536):
                 writer.write(data)
-                self.passed += len(data)
+                if self.cut_after is not None:
+                    self.cut_after -= len(data)
+                    if self.cut_after <= 0:
+                        self.cut_after = None
+                        self.cut()
         except OSError:
             pass
         finally:

@@ -91,7 +91,9 @@ class Gateway:
             ) from err
         except TimeoutError as err:
             raise away(f"{self.url} does not answer within {OPEN_S:g} s") from err
-        except (OSError, ValueError, WebSocketException) as err:
+        except (ValueError, RecursionError) as err:
+            raise away(f"{self.url} does not answer as a gateway: {err}") from err
+        except (OSError, WebSocketException) as err:
             raise unreachable(self.url, err) from err
         finally:
             if socket is not None and not greeted:

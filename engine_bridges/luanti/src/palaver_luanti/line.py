@@ -134,7 +134,7 @@ class RemoteLine:
                 if isinstance(frame, str):
                     try:
                         self._take(frame)
-                    except (ValueError, TypeError, msgspec.DecodeError) as err:
+                    except (ValueError, RecursionError, msgspec.DecodeError) as err:
                         log.warning("ignored a message that is not of the protocol: %s", err)
         finally:
             alive.cancel()
@@ -145,7 +145,7 @@ class RemoteLine:
             self._turn(frame)
             return
         message = json.loads(frame)
-        kind = message["type"] if isinstance(message, dict) else None
+        kind = message.get("type") if isinstance(message, dict) else None
         if kind == "error":
             number, place = Batch.place(message.get("re"))
             batch = self._batches.get(number)
@@ -217,10 +217,11 @@ class RemoteLine:
             if problem.code != AWAY or loop.time() > until:
                 self._end(problem if problem.code != AWAY else gone(problem.message))
                 return None
-            if self._away is None:
-                log.warning("%s; trying again", problem.message)
-            self._pause(problem)
             attempt += 1
+            if attempt > 1 or _nobody_there(problem):
+                if self._away is None:
+                    log.warning("%s; trying again", problem.message)
+                self._pause(problem)
             await asyncio.sleep(random.uniform(0, min(RETRY_CAP_S, RETRY_S * 2**attempt)))
 
     async def _go_on(self, socket: ClientConnection) -> None:
@@ -253,3 +254,9 @@ class RemoteLine:
         if not task.cancelled() and task.exception() is not None:
             log.error("a line ended with a bug", exc_info=task.exception())
             self._end(gone("an error in the bridge; its log says more"))
+
+
+def _nobody_there(problem: ProtocolError) -> bool:
+    """Say whether a failed attempt is proof enough: not where a connection was only cut again."""
+    cause = problem.__cause__
+    return isinstance(cause, OSError) and not isinstance(cause, ConnectionResetError)
