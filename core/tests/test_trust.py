@@ -44,6 +44,12 @@ def test_trust_is_bound_to_what_could_do_harm(world: Path, store: TrustStore) ->
     assert not store.is_trusted(world)
     assert store.has_changed(world)
     store.trust(world)
+    (world / "moderation").mkdir()
+    (world / "moderation" / "insult.txt").write_text("knave\n")
+    assert store.is_trusted(world), "words to look for do no harm"
+    (world / "moderation" / "except.txt").write_text("knave\n")
+    assert not store.is_trusted(world)
+    store.trust(world)
     assert store.revoke(world)
     assert not store.is_trusted(world)
     assert not store.revoke(world)

@@ -2,8 +2,8 @@
 
 A world from a stranger is data until its owner runs `palaver trust WORLD`. Before that its
 plugins do not run, and neither addresses off this machine nor variables that hold keys are used.
-Trust is bound to a hash of exactly those files that could do harm: `plugins/*.py` and
-`palaver.toml`. When one of them changes, the world is a stranger's again; personas, lines and
+Trust is bound to a hash of exactly those files that could do harm: `plugins/*.py`,
+`moderation/except.txt` and `palaver.toml`. When one of them changes, the world is a stranger's again; personas, lines and
 lore may change freely.
 """
 
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 __all__ = ["TrustStore", "restrict_untrusted", "world_hash", "world_settings"]
 
 
+_HARMFUL = ("plugins/**/*.py", "moderation/except*.txt")
+"""What runs, and what says which words are not to be looked for."""
+
+
 def trusted_files(folder: Path) -> list[Path]:
     """Return the files that trust is about, in the order they are hashed."""
     # Only real files: a device or a pipe of that name would be read for ever.
-    files = sorted(file for file in (folder / "plugins").glob("**/*.py") if file.is_file())
+    files = sorted(file for kind in _HARMFUL for file in folder.glob(kind) if file.is_file())
     toml = folder / "palaver.toml"
     return [*files, toml] if toml.is_file() else files
 

@@ -12,7 +12,7 @@ import msgspec
 
 __all__ = ["BAD_JSON", "MAX_EVENT_BYTES", "FinishReason", "Reader", "Trouble", "Usage"]
 
-MAX_EVENT_BYTES = 1_000_000
+MAX_EVENT_BYTES = 200_000
 """Largest event that is accepted; usual ones have a few hundred bytes."""
 BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON they should be."""
