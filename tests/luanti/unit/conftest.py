@@ -39,10 +39,10 @@ if not MISSING:
             wish = self.table_from({"npc": npc, "text": text, "player": "ada"} | more)
             wish["on_text"] = lambda turn, shown: self.events.append((turn.id, "text", shown))
             wish["on_action"] = lambda turn, message: self.events.append(
-                (turn.id, "action", message["name"])
+                (turn.id, "action", message["name"] or "")
             )
             wish["on_emotion"] = lambda turn, message: self.events.append(
-                (turn.id, "emotion", message["name"])
+                (turn.id, "emotion", message["name"] or "")
             )
             wish["on_done"] = self._done
             turn = self.A.turns.start(wish)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ def test_there_is_a_line_for_every_reason(parts: Any, why: str) -> None:
 def test_no_line_comes_twice_in_a_row(parts: Any) -> None:
     """Of an NPC."""
     lines = [parts.canned.line("mira", "away") for _ in range(50)]
-    assert all(a != b for a, b in zip(lines, lines[1:], strict=False))
+    assert all(a != b for a, b in pairwise(lines))
     assert len(set(lines)) > 1
 
 

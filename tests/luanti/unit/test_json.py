@@ -56,7 +56,7 @@ def test_trap_5_whole_numbers_are_written_whole() -> None:
 
 
 def test_trap_5_empty_tables_are_what_they_are_marked_as() -> None:
-    """`write_json` of the engine would write null for all of them, as this does for one unmarked."""
+    """`write_json` of the engine would write null for all, as this does for one unmarked."""
     value = ENGINE.lua.table(a=PART.list(), b=PART.map(), c=ENGINE.lua.table())
     assert PART.encode(value) == '{"a":[],"b":{},"c":null}'
 
