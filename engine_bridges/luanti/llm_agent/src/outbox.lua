@@ -33,8 +33,8 @@ local function remember(entry)
 	end
 end
 
-local function bound()
-	local i = 1
+-- Throws away the oldest from place `i` on where there are too many; never turns.
+local function bound(i)
 	while (#entries > MOST or bytes > MOST_BYTES) and i <= #entries do
 		if entries[i].ask then
 			i = i + 1
@@ -73,7 +73,7 @@ function outbox.add(message, how)
 	end
 	entries[#entries + 1] = entry
 	remember(entry)
-	bound()
+	bound(1)
 	return entry
 end
 
@@ -88,7 +88,8 @@ function outbox.put_back(list)
 		all[#all + 1] = entry
 	end
 	entries = all
-	bound()
+	-- What is put back may be the state, which makes good for what else is lost.
+	bound(#list + 1)
 end
 
 --- Takes entries out for one request.
