@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import signal
 import sys
@@ -57,14 +58,16 @@ class Alone:
         infer_s: float = 5.0,
     ) -> None:
         usual = Server.model_fields["hosts"].default
-        token = {"PALAVER_LUANTI": gateway.token or ""}
-        tokens = [Token(role="engine", env="PALAVER_LUANTI")] if gateway.token else []
+        tokens = []
+        if gateway.token:
+            digest = hashlib.sha256(gateway.token.encode()).hexdigest()
+            tokens.append(Token(role="engine", sha256=digest))
         settings = Server(
             host=host, port=port, hosts=[*usual, host, f"[{host}]", *hosts], tokens=tokens
         )
         if not tokens:
             _check_loopback(settings)
-        self._gate = Gate(settings, token)
+        self._gate = Gate(settings)
         self._host = host
         self.port = port
         self.upstream = RemoteUpstream(gateway)
