@@ -65,6 +65,7 @@ local function open_session(probe)
 	outbox.clear()
 	local entries = state_entries()
 	outbox.put_back(entries)
+	outbox.lossy = false
 	-- What is too much for this request follows when it is answered.
 	send("open", {entries = outbox.take(#entries), wait_ms = 0, probe = probe})
 end
@@ -310,8 +311,8 @@ function link.resync()
 		return false
 	end
 	resynced_at = now
-	outbox.lossy = false
 	outbox.put_back(state_entries())
+	outbox.lossy = false
 	return true
 end
 

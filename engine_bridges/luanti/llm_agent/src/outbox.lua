@@ -163,7 +163,6 @@ function outbox.clear()
 		end
 	end
 	entries = rest
-	outbox.lossy = false
 end
 
 --- Whether something should not wait any longer.
