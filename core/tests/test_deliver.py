@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from palaver.messages import MAX_REPLY_CHARS, server_message
 from palaver.testing.turns import make_turn
-from palaver.turn.deliver import Reply, accepted_message, done_message
+from palaver.turn.deliver import Reply
+from palaver.turn.done import done_message
 from palaver.turn.events import Action, Emotion, Event, Text
 from palaver.turn.model import Attempt
+from palaver.turn.outgoing import accepted_message
 
 
 class Sink:

@@ -179,6 +179,37 @@ async def test_npcs_that_talk_to_each_other(palaver: RunningServer) -> None:
     assert only[1].endswith("Vlad: Go away.")
 
 
+async def test_a_line_that_is_answered_is_read_once(palaver: RunningServer) -> None:
+    """An NPC that answers what another one just said finds it at the end, and not before too."""
+    engine = await palaver.ready()
+    await engine.send({"type": "npc.upsert", "npc": "zed", "persona": "zombie"})
+    palaver.backend.replies = ["Never, my friend.", "Nnngh."]
+    await engine.say("vlad", "Food?", turn="t1", speaker="zed")
+    await engine.say("zed", "Never, my  friend.", turn="t2", speaker="vlad")
+    prompt = palaver.backend.requests[-1].messages[-1].content
+    assert prompt.count("my friend") + prompt.count("my  friend") == 1
+    assert "(You said: Food?)" in prompt
+    assert prompt.endswith("Vlad: Never, my  friend.")
+
+
+async def test_a_talk_is_read_line_by_line(palaver: RunningServer) -> None:
+    """What each of two NPCs remembers of their talk holds few of its lines twice."""
+    engine = await palaver.ready()
+    await engine.send({"type": "npc.upsert", "npc": "zed", "persona": "zombie"})
+    lines = ["Is that hunger?", "Nnngh, brains.", "How very common.", "Nnngh, blood.", "Better."]
+    palaver.backend.replies = list(lines)
+    said = "You there!"
+    for number, line in enumerate(lines):
+        npc, other = ("zed", "vlad") if number % 2 else ("vlad", "zed")
+        await engine.say(npc, said, turn=f"t{number}", speaker=other)
+        said = line
+    prompt = "\n".join(one.content for one in palaver.backend.requests[-1].messages[1:])
+    counts = [prompt.count(line) for line in lines[:4]]
+    assert min(counts) == 1
+    assert sum(counts) <= 5
+    assert palaver.backend.requests[-1].messages[1].role == "user"
+
+
 async def test_returning_to_a_save(palaver: RunningServer) -> None:
     """Back at the old save an NPC does not know what happened after it; the new one still does."""
     engine = await palaver.ready()

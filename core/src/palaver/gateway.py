@@ -37,7 +37,7 @@ from palaver.turn.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from palaver.session_info import SessionInfo
-    from palaver.turn.deliver import TurnSink
+    from palaver.turn.outgoing import TurnSink
     from palaver.world.world import World
 
 __all__ = ["Gateway", "Parts"]

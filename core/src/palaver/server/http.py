@@ -15,7 +15,7 @@ from palaver._version import __version__
 from palaver.errors import ProtocolError
 from palaver.server.frames import problem
 from palaver.server.hub import check_game
-from palaver.turn.deliver import accepted_message
+from palaver.turn.outgoing import accepted_message
 
 if TYPE_CHECKING:
     from palaver.gateway import Gateway

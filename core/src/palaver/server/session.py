@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from palaver.errors import ProtocolError
 from palaver.messages import TurnStart
 from palaver.turn.confirm import Answers
-from palaver.turn.deliver import accepted_message
+from palaver.turn.outgoing import accepted_message
 
 if TYPE_CHECKING:
     from palaver.game import Game, Place

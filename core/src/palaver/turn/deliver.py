@@ -1,47 +1,28 @@
-"""Sixth step: events become messages, and the turn keeps account of what was shown."""
+"""Sixth step: what is shown of a reply, and what has to wait before it is.
+
+White space waits for words, feelings and actions for the first of them, sentences near a reply's
+end for their end, and everything behind an action for the game that confirms it.
+"""
 
 # ruff: noqa: RUF001  # quotation marks
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
-from json.encoder import encode_basestring_ascii as quote
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from palaver.messages import MAX_REPLY_CHARS
 from palaver.turn.careful import Careful
 from palaver.turn.confirm import Hold, Refusal
-from palaver.turn.done import done_message
 from palaver.turn.events import Action, Emotion, Event, Text
-from palaver.turn.sentences import ENDINGS, Sentence, SentenceSplitter
+from palaver.turn.fitting import Room
+from palaver.turn.outgoing import Outgoing, TurnSink
+from palaver.turn.sentences import ENDINGS
 
 if TYPE_CHECKING:
     from palaver.turn.model import Turn
     from palaver.turn.pace import Pace
 
-__all__ = ["Reply", "TurnSink", "accepted_message", "done_message"]
-
-MAX_REPLY_BYTES = 50_000
-"""Longest reply as ASCII JSON: `turn.done` repeats it whole, in a message of at most 60 kB."""
-MAX_DELTA_CHARS = 2_000
-"""Longest text of one delta; even 12 bytes a character leave it below the limit of a message."""
-
-_SENTENCE_END = re.compile(rf"[{re.escape(ENDINGS)}]+[\"'”’»)]*(?=\s)|[。！？]")
-to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-
-
-class TurnSink(Protocol):
-    """Where a turn's messages go: a session, or an HTTP response."""
-
-    capabilities: frozenset[str]
-
-    def emit(self, head: str, tail: str) -> None:
-        """Send a message of which `seq` is still missing: it is `head`, the number, `tail`."""
-
-    def end(self, head: str, tail: str) -> None:
-        """Send the last one, `turn.done`, likewise."""
+__all__ = ["Reply"]
 
 
 class Reply:
@@ -62,20 +43,11 @@ class Reply:
         pace: Pace | None = None,
     ) -> None:
         self.first_at: float | None = None
-        self.full = False
-        """Whether the longest reply was reached; what comes after is not shown."""
         self._turn = turn
         self._clock = clock
-        self._sink = sink
-        self._emit = sink.emit
-        self._turn_json = quote(turn.id)
-        self._delta_head = f'{{"type":"turn.delta","turn":{self._turn_json},"seq":'
-        self._pace = pace if pace is not None and pace.window_s else None
-        self._joined: list[str] = []
-        """What waits to go out as one message."""
+        self._out = Outgoing(turn, sink, pace)
+        self._room = Room()
         self._parts: list[str] = []
-        self._chars = 0
-        self._bytes = 0
         self._space = ""
         self._over = False
         self._live = False
@@ -86,7 +58,6 @@ class Reply:
         """Whether what comes is held back by one of these two."""
         self.when_refused: Callable[[], None] | None = None
         """Called when the game has refused an action; nothing is shown then until `begin`."""
-        self._splitter = SentenceSplitter() if "sentence" in sink.capabilities else None
 
     @property
     def over(self) -> bool:
@@ -94,9 +65,14 @@ class Reply:
         return self._over
 
     @property
+    def full(self) -> bool:
+        """Whether the longest reply was reached; what comes after is not shown."""
+        return self._room.full
+
+    @property
     def length(self) -> int:
         """Characters that were shown so far."""
-        return self._chars
+        return self._room.chars
 
     @property
     def text(self) -> str:
@@ -126,14 +102,8 @@ class Reply:
         elif not self._live:
             self._waiting.append(event)
         elif type(event) is Emotion:
-            if "emotion" in self._sink.capabilities:
-                self._send_joined()
-                self._flush_sentence_before_change()
-                self._emit(
-                    f'{{"type":"turn.emotion","turn":{self._turn_json},"seq":',
-                    f',"name":{quote(event.name)},"intensity":{event.intensity:g}}}',
-                )
-        elif type(event) is Action and "action" in self._sink.capabilities:
+            self._out.emotion(event, after_sentence=self._at_end)
+        elif type(event) is Action and self._out.acts:
             self._act(event)
 
     def _act(self, action: Action) -> None:
@@ -143,15 +113,7 @@ class Reply:
             # A plugin made it; without a name nobody could answer.
             self._turn.calls += 1
             action.call = f"{self._turn.id}.{self._turn.calls}"
-        self._send_joined()
-        if confirmed:
-            # Nobody knows how long the game takes; a whole sentence is not to wait with the rest.
-            self._flush_sentence_before_change()
-        self._emit(
-            f'{{"type":"turn.action","turn":{self._turn_json},"seq":',
-            f',"call":{quote(action.call)},"name":{quote(action.name)},'
-            f'"args":{to_json(action.args)}}}',
-        )
+        self._out.action(action, after_sentence=confirmed and self._at_end)
         if confirmed and declared is not None and answers is not None:
             self._aside = True
             self._hold = Hold(
@@ -159,7 +121,7 @@ class Reply:
                 answers,
                 action,
                 declared.confirm_ms,
-                shown=self._chars,
+                shown=self._room.chars,
                 settled=self._settled,
             )
 
@@ -209,6 +171,11 @@ class Reply:
             self._hold.drop()
             self._hold = None
             self._aside = self._careful is not None
+
+    @property
+    def _at_end(self) -> bool:
+        """Whether the last piece of text ends a sentence."""
+        return bool(self._parts) and self._parts[-1][-1] in ENDINGS
 
     @property
     def whole(self) -> bool:
@@ -271,12 +238,10 @@ class Reply:
             self.let_out()
         self._careful = None
         self._drop_hold()
-        self._send_joined()
+        if not self._over:
+            self._out.end()
         self._over = True
         self._space = ""
-        if self._splitter is not None:
-            for sentence in self._splitter.flush():
-                self._sentence(sentence)
 
     def _text(self, text: str) -> None:
         # White space waits for what follows it, so that a reply neither begins nor ends with it.
@@ -296,46 +261,15 @@ class Reply:
         self._write(text)
 
     def _write(self, text: str) -> None:
-        if self.full or not (self._live or self._come_alive(text)):
+        if self._room.full or not (self._live or self._come_alive(text)):
             return
-        escaped = quote(text)
-        self._chars += len(text)
-        self._bytes += len(escaped)
-        if self._chars > MAX_REPLY_CHARS or self._bytes > MAX_REPLY_BYTES:
-            self._chars -= len(text)
-            self._bytes -= len(escaped)
-            self.full = True
-            room = (MAX_REPLY_CHARS - self._chars, MAX_REPLY_BYTES - self._bytes)
-            text = _whole_sentences(_fitting(text, *room))
-            if not text:
-                return
-            escaped = quote(text)
-            self._chars += len(text)
-            self._bytes += len(escaped)
-        self._parts.append(text)
+        text = self._room.take(text, self._parts)
+        if not text:
+            return
         if self.first_at is None:
             self.first_at = self._clock()
-        elif self._pace is not None:
-            if not self._joined:
-                self._pace.soon(self._send_joined)
-            self._joined.append(text)
-            return
-        self._delta(text)
-
-    def _send_joined(self) -> None:
-        """Send the text that waits; nothing else may overtake it."""
-        if self._joined:
-            text = "".join(self._joined)
-            self._joined.clear()
-            self._delta(text)
-
-    def _delta(self, text: str) -> None:
-        for at in range(0, len(text), MAX_DELTA_CHARS):
-            piece = text[at : at + MAX_DELTA_CHARS]
-            self._emit(self._delta_head, f',"text":{quote(piece)}}}')
-        if self._splitter is not None:
-            for sentence in self._splitter.feed(text):
-                self._sentence(sentence)
+        self._parts.append(text)
+        self._out.text(text)
 
     def _come_alive(self, text: str) -> bool:
         """Let out what waited for the first words; returns whether these may follow at once."""
@@ -349,41 +283,3 @@ class Reply:
         self._hold.keep(Text(text + self._space))
         self._space = ""
         return False
-
-    def _sentence(self, sentence: Sentence) -> None:
-        head = f'{{"type":"turn.sentence","turn":{self._turn_json},"seq":'
-        self._emit(
-            head,
-            f',"index":{sentence.index},"start":{sentence.start},"text":{quote(sentence.text)}}}',
-        )
-
-    def _flush_sentence_before_change(self) -> None:
-        """A new emotion colours what follows: a sentence that is complete goes out before it."""
-        if self._splitter is not None and self._parts and self._parts[-1][-1] in ENDINGS:
-            for sentence in self._splitter.flush():
-                self._sentence(sentence)
-
-
-def _whole_sentences(text: str) -> str:
-    """Return a text that was cut without its last, open sentence, or at least word."""
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
-    if ends:
-        return text[: ends[-1]]
-    words = text.rpartition(" ")[0]
-    return f"{words}…" if words else text
-
-
-def _fitting(text: str, chars: int, escaped_bytes: int) -> str:
-    """Return the longest beginning of `text` within both bounds."""
-    text = text[: max(0, chars)]
-    while text and len(quote(text)) > escaped_bytes:
-        text = text[: len(text) * 3 // 4]
-    return text
-
-
-def accepted_message(turn: Turn) -> tuple[str, str]:
-    """Return head and tail of `turn.accepted`."""
-    return (
-        f'{{"type":"turn.accepted","turn":{quote(turn.id)},"seq":',
-        f',"npc":{quote(turn.npc.id)},"tier":{quote(turn.tier_name)}}}',
-    )

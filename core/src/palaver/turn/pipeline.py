@@ -16,9 +16,11 @@ from palaver.errors import PalaverError
 from palaver.hookcalls import HookCall, failed, resolve
 from palaver.turn.confirm import offered
 from palaver.turn.context import build_context, build_variables
-from palaver.turn.deliver import Reply, TurnSink, done_message
+from palaver.turn.deliver import Reply
+from palaver.turn.done import done_message
 from palaver.turn.filters import FilterChain
 from palaver.turn.meeting import meet
+from palaver.turn.outgoing import TurnSink
 from palaver.turn.pace import Pace
 from palaver.turn.prompt import build_prompt
 from palaver.turn.receive import receive

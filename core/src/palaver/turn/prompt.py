@@ -79,7 +79,11 @@ def _sections(turn: Turn) -> list[Section]:
             place=place,
         )
         (moment if place is Place.MOMENT else sections).append(section)
-    sections.extend(_history(turn.npc.id, turn.history))
+    history = _history(turn.npc.id, turn.history)
+    if history and _is_said_again(turn, turn.history[-1]):
+        # Where two NPCs talk, what one answers is the other's last reply: once is enough.
+        history.pop()
+    sections.extend(history)
     sections.extend(moment)
     sections.append(
         Section(
@@ -97,6 +101,15 @@ def _sections(turn: Turn) -> list[Section]:
     return sections
 
 
+def _is_said_again(turn: Turn, past: Exchange) -> bool:
+    return past.npc == turn.speaker and past.reply.split() == turn.text.split()
+
+
+def _answers(past: Exchange, before: Exchange) -> bool:
+    said_by_npc = past.counterpart == before.npc and not past.cue
+    return said_by_npc and past.said.split() == before.reply.split()
+
+
 # Remembered: a conversation's exchanges are in one prompt after the other.
 _harmless = lru_cache(maxsize=4_096)(neutralize)
 
@@ -106,18 +119,21 @@ def _history(npc: str, history: Sequence[Exchange]) -> list[Section]:
     for index, past in enumerate(history):
         block = index // HISTORY_BLOCK
         said, reply = _as_heard(npc, past)
-        sections.append(
-            Section(
-                name=f"history.{index}.said",
-                role="user",
-                # Nobody knows who wrote what an older version, or another program, remembered.
-                text=_harmless(said),
-                priority=HISTORY_PRIORITY,
-                source="memory",
-                place=Place.HISTORY,
-                block=block,
+        # Where two NPCs talk, each line is a reply and then what the next one answers: it is read
+        # once. A block begins with a user's line all the same, for it may come to be the first.
+        if index % HISTORY_BLOCK == 0 or not _answers(past, history[index - 1]):
+            sections.append(
+                Section(
+                    name=f"history.{index}.said",
+                    role="user",
+                    # Nobody knows who wrote what an older version, or another program, remembered.
+                    text=_harmless(said),
+                    priority=HISTORY_PRIORITY,
+                    source="memory",
+                    place=Place.HISTORY,
+                    block=block,
+                )
             )
-        )
         sections.append(
             Section(
                 name=f"history.{index}.reply",

@@ -3,8 +3,8 @@
 A world from a stranger is data until its owner runs `palaver trust WORLD`. Before that its
 plugins do not run, and neither addresses off this machine nor variables that hold keys are used.
 Trust is bound to a hash of exactly those files that could do harm: `plugins/*.py`,
-`moderation/except.txt` and `palaver.toml`. When one of them changes, the world is a stranger's again; personas, lines and
-lore may change freely.
+`moderation/except.txt` and `palaver.toml`. When one of them changes, the world is a stranger's
+again; personas, lines and lore may change freely.
 """
 
 from __future__ import annotations

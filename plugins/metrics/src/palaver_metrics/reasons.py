@@ -21,7 +21,13 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("language", r"\bthe language\b"),
     ("repeat", r"\bjust heard\b|\brepeats?\b"),
     ("moderation", r"\bmoderat|\bwithheld\b|\bcontent.?filter"),
-    ("timeout", r"\btook longer\b|\btime[d-]? ?out\b|\bin time\b|\bwithin \d+ ms\b|\bgave its own request up\b"),
+    (
+        "timeout",
+        (
+            r"\btook longer\b|\btime[d-]? ?out\b|\bin time\b|\bwithin \d+ ms\b"
+            r"|\bgave its own request up\b"
+        ),
+    ),
     ("empty", r"\bnothing\b|\bempty\b"),
     ("stall", r"\bstall|\bsilent for\b"),
     ("queue", r"\bqueue|\bno room\b|\bwaits? already\b|\bmore urgent\b"),
