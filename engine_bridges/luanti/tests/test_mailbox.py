@@ -103,6 +103,15 @@ def test_repeats_are_dropped(box: Box) -> None:
     assert box.got()[-1]["text"] == "One"
 
 
+def test_halves_of_a_character(box: Box) -> None:
+    """Two halves become one character; a half that stays alone is no reason to lose an answer."""
+    for piece in ("Ha \ud83d", "\ude00!", " \ud83d"):
+        box.say("a", "delta", text=piece)
+    assert box.got(turn="a")[-1]["text"] == "Ha \U0001f600! \ufffd"
+    box.say("a", "done", text="\ude00 \\ud83d \U0001f600 \ud83d\ud83d")
+    assert box.got(turn="a")[-1]["text"] == "\ufffd \\ud83d \U0001f600 \ufffd\ufffd"
+
+
 # --- cursor ---------------------------------------------------------------------------------------
 
 

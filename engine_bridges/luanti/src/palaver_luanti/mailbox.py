@@ -15,11 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from json.encoder import encode_basestring_ascii as quote
-
-import msgspec
 
 from palaver.errors import ProtocolError
+from palaver_luanti.letters import Item, Poll, read_head
 from palaver_luanti.upstream import gone
 
 __all__ = ["MOST_BYTES", "MOST_MESSAGES", "Mailbox"]
@@ -34,60 +32,6 @@ KEPT_MESSAGES = 4_000
 
 _FIRST = frozenset({"turn.delta", "turn.action", "turn.done"})
 """What an ask waits for."""
-
-
-class _Head(msgspec.Struct):
-    type: str
-    turn: str = ""
-    seq: int = 0
-    text: str = ""
-
-
-_HEAD = msgspec.json.Decoder(_Head)
-
-
-class _Item:
-    """A message, or several pieces of text as one."""
-
-    __slots__ = ("asked", "frame", "given", "kind", "parts", "seq", "size", "turn")
-
-    def __init__(self, head: _Head, frame: str) -> None:
-        self.turn, self.kind, self.seq = head.turn, head.type, head.seq
-        self.frame = frame
-        self.parts: list[str] = [head.text] if head.type == "turn.delta" else []
-        self.size = len(frame)
-        self.given = self.asked = False
-
-    def join(self, seq: int, text: str, size: int) -> None:
-        """Take one more piece of text."""
-        self.seq = seq
-        self.parts.append(text)
-        self.size += size
-
-    def encode(self) -> str:
-        """Return it as JSON."""
-        if len(self.parts) > 1:
-            text = "".join(self.parts)
-            self.parts = [text]
-            self.frame = (
-                f'{{"type":"turn.delta","turn":{quote(self.turn)},"seq":{self.seq},'
-                f'"text":{quote(text)}}}'
-            )
-        return self.frame
-
-
-class _Poll:
-    """A poll that waits."""
-
-    __slots__ = ("lingers", "replaced", "woken")
-
-    def __init__(self) -> None:
-        self.woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.lingers = self.replaced = False
-
-    def wake(self) -> None:
-        if not self.woken.done():
-            self.woken.set_result(None)
 
 
 class Mailbox:
@@ -105,12 +49,12 @@ class Mailbox:
         self.over: ProtocolError | None = None
         self._away: ProtocolError | None = None
         # By `seq`, in its order.
-        self._items: dict[int, _Item] = {}
-        self._last: dict[str, _Item] = {}
+        self._items: dict[int, Item] = {}
+        self._last: dict[str, Item] = {}
         self._bytes = 0
         self._open: set[str] = set()
         self._asks: dict[str, set[asyncio.Future[None]]] = {}
-        self._poll: _Poll | None = None
+        self._poll: Poll | None = None
         self._urgent = False
 
     @property
@@ -128,7 +72,7 @@ class Mailbox:
         """Take a message; it never waits."""
         if self.over is not None:
             return
-        head = _HEAD.decode(frame)
+        head = read_head(frame)
         if head.seq <= self.seq:
             return  # It came before a cut, too; or it is no message of a turn.
         self.seq = head.seq
@@ -139,7 +83,7 @@ class Mailbox:
             last.join(head.seq, head.text, len(frame))
             self._items[head.seq] = last
         else:
-            self._items[head.seq] = self._last[turn] = _Item(head, frame)
+            self._items[head.seq] = self._last[turn] = Item(head, frame)
             if kind == "turn.accepted":
                 self._open.add(turn)
             elif kind == "turn.done":
@@ -240,7 +184,7 @@ class Mailbox:
         if self._poll is not None:
             self._poll.replaced = True
             self._poll.wake()
-        poll = self._poll = _Poll()
+        poll = self._poll = Poll()
         try:
             if not self._news():
                 await asyncio.wait({poll.woken}, timeout=wait_s)

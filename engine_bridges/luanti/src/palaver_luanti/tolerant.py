@@ -33,9 +33,9 @@ def read_json(raw: bytes) -> Any:
         ProtocolError: It is no JSON, or nested too deep.
     """
     try:
-        data = json.loads(
-            raw or b"null", strict=False, parse_float=_number, parse_constant=_no_number
-        )
+        # Bytes that are no text are a player's: they shall not cost the others their turns.
+        text = raw.decode("utf-8", "replace") or "null"
+        data = json.loads(text, strict=False, parse_float=_number, parse_constant=_no_number)
     except (ValueError, RecursionError) as err:
         raise ProtocolError(
             "bad_message", f"the body is not JSON ({err}); send data = core.write_json({{...}})"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from palaver.errors import ProtocolError
+from palaver_luanti.letters import mend
 
 if TYPE_CHECKING:
     from palaver.server.security import Principal
@@ -36,7 +37,7 @@ def away(why: str) -> ProtocolError:
 
 def encode(message: Mapping[str, Any]) -> str:
     """Return a message as a frame of the wire protocol: ASCII JSON."""
-    return json.dumps(message, separators=(",", ":"))
+    return mend(json.dumps(message, separators=(",", ":")))
 
 
 class Line(Protocol):
