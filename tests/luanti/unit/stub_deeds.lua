@@ -388,6 +388,9 @@ function world.load()
 		end
 		return list
 	end
+	function A.npcs.messages(npc)
+		return { { type = "npc.upsert", npc = npc.id } }
+	end
 	function A.npcs.speak(id, player, what, opts)
 		if world.silent then
 			return nil, world.silent

@@ -175,7 +175,8 @@ def test_the_list_of_quests(deeds: Deeds) -> None:
     assert "You have no quests" in form(deeds)
     deeds.act("start_quest", **{**QUEST, "title": "A]B;C,D\\ [x]", "description": "]button[0,0]"})
     assert "A\\]B\\;C\\,D\\\\ \\[x\\]" in form(deeds), "an open list shows the new quest"
-    assert "\\]button\\[0\\,0\\]" in form(deeds)
+    assert "The Alchemist: \\]button\\[0\\,0\\]" in form(deeds)
+    assert "You have 0 of 10 red roses. Reward: 1 elixir of breath" in form(deeds)
     assert fields(deeds, list="CHG:1") is True
     assert fields(deeds, drop="x") is True
     assert titles(deeds) == []

@@ -27,13 +27,23 @@ def started(deeds: Deeds) -> list[Any]:
     return list(deeds.world.started.values())
 
 
-def finish(deeds: Deeds, text: str = "Hm.", by: str = "palaver", pause: float = 2) -> None:
+MODEL = {"backend": "local", "type": "vllm"}
+
+
+def finish(deeds: Deeds, text: str = "Hm.", by: str = "palaver", **served_by: str) -> None:
     """The line that is being spoken ends."""
     line = started(deeds)[-1]
-    turn = deeds.table({"id": f"t{len(started(deeds))}", "shown": text, "by": by})
+    turn = deeds.table(
+        {
+            "id": f"t{len(started(deeds))}",
+            "shown": text,
+            "by": by,
+            "served_by": served_by or MODEL,
+        }
+    )
     line.opts.on_text(turn, text)
     line.opts.on_done(turn)
-    deeds.world.step(pause)
+    deeds.world.step(2)
 
 
 def test_a_talk(deeds: Deeds) -> None:
@@ -121,13 +131,35 @@ def test_a_player_comes_first(deeds: Deeds) -> None:
     assert len(started(deeds)) == 1
 
 
-@pytest.mark.parametrize(("text", "by"), [("Hm.", "canned"), (" ", "palaver"), ("", "palaver")])
-def test_a_line_that_is_none(deeds: Deeds, text: str, by: str) -> None:
-    """A canned line, or none at all, is the last of a talk."""
+@pytest.mark.parametrize(
+    ("text", "by", "served_by"),
+    [
+        ("Hm.", "canned", MODEL),
+        (" ", "palaver", MODEL),
+        ("", "palaver", MODEL),
+        ("Come sit.", "palaver", {"backend": "lines", "type": "static"}),
+        ("A moment.", "palaver", {"backend": "last_words", "type": "last_words"}),
+    ],
+)
+def test_a_line_that_is_none(deeds: Deeds, text: str, by: str, served_by: dict[str, str]) -> None:
+    """Where no model speaks, the line is the last of a talk, and the next one is far."""
     deeds.world.step(0.2)
-    finish(deeds, text, by)
+    finish(deeds, text, by, **served_by)
     assert len(started(deeds)) == 1
     assert not deeds.mod.talks.talking("willow")
+    deeds.world.step(200)
+    assert len(started(deeds)) == 1
+    deeds.world.step(110)
+    assert len(started(deeds)) == 2
+
+
+def test_the_server_knows_both(deeds: Deeds) -> None:
+    """Whom an NPC speaks with is introduced before it speaks."""
+    deeds.world.step(0.2)
+    sent = [one.message.npc for one in deeds.world.sent.values()]
+    assert sent == ["willow"]
+    finish(deeds)
+    assert [one.message.npc for one in deeds.world.sent.values()] == ["willow", "alchemist"]
 
 
 def test_a_line_that_cannot_be_asked_for(deeds: Deeds) -> None:

@@ -2,7 +2,7 @@
 --
 -- Each line is a turn like any other, of the lowest priority but one: the first begins with a cue,
 -- every further one answers the last. A talk ends where nobody listens any more, where a player
--- wants one of the two, and where a line was a canned one: nobody should hear two machines chat.
+-- wants one of the two, and where a line was no model's: nobody should hear two machines chat.
 local A = ...
 
 local talks = {}
@@ -16,6 +16,7 @@ local LINE_S = 30
 local MAX_NEAR, MAX_AUDIENCE = 8, 4
 local MAX_PLAYERS = 8
 local MAX_REMEMBERED = 512
+local LONG_REST = 5 -- times the usual one, where no model speaks
 
 local open, count = {}, 0 -- by NPC: both of a talk point to it
 local rested, rested_order = {}, {}
@@ -25,14 +26,14 @@ talks.random = math.random -- tests bring their own
 
 -- Resting ----------------------------------------------------------------------------------------
 
-local function rest(npc_id)
+local function rest(npc_id, times)
 	if not rested[npc_id] then
 		table.insert(rested_order, npc_id)
 		if #rested_order > MAX_REMEMBERED then
 			rested[table.remove(rested_order, 1)] = nil
 		end
 	end
-	rested[npc_id] = A.now() + A.settings.npc_talk_cooldown_s
+	rested[npc_id] = A.now() + A.settings.npc_talk_cooldown_s * (times or 1)
 end
 
 local function is_free(npc)
@@ -46,12 +47,12 @@ end
 
 -- Ending -----------------------------------------------------------------------------------------
 
-local function close(talk)
+local function close(talk, times)
 	if not talk.closed then
 		talk.closed = true
 		for _, id in ipairs(talk.who) do
 			open[id] = nil
-			rest(id)
+			rest(id, times)
 		end
 		count = count - 1
 	end
@@ -115,13 +116,21 @@ local function cue(talk, npc)
 		npc.name or npc.id, other.name or other.id)
 end
 
+-- An authored line answers anything, and so nothing: it is no talk.
+local function from_a_model(turn)
+	local by = turn.served_by or {}
+	return turn.by ~= "canned" and by.type ~= "static" and by.backend ~= "last_words"
+end
+
 local function on_done(talk, turn)
 	if talk.closed or talk.turn ~= turn.id then
 		return
 	end
 	talk.turn = nil
 	talk.said = A.text.line(turn.shown or turn.all or "", 1000)
-	if turn.by == "canned" or talk.said:match("^%s*$") or talk.line >= talk.lines then
+	if talk.said:match("^%s*$") or not from_a_model(turn) then
+		close(talk, LONG_REST)
+	elseif talk.line >= talk.lines then
 		close(talk)
 	else
 		talk.next = A.now() + PAUSE_S
@@ -134,6 +143,10 @@ local function speak(talk)
 	local npc = A.npcs.get(id)
 	local what = talk.line == 0 and { cue = cue(talk, npc) } or { text = talk.said }
 	talk.line, talk.shown, talk.since = talk.line + 1, nil, A.now()
+	-- Palaver has to know whom this one speaks with.
+	for _, message in ipairs(A.npcs.messages(A.npcs.get(other), nil)) do
+		A.link.send(message)
+	end
 	local turn = A.npcs.speak(id, nil, what, {
 		via = "talk",
 		speaker = other,

@@ -126,6 +126,7 @@ handlers["turn.done"] = function(turn, message)
 	local own = inner[turn.id]
 	turn.status = type(message.status) == "string" and A.text.line(message.status, 40) or "completed"
 	turn.cached = message.cached == true
+	turn.served_by = type(message.served_by) == "table" and message.served_by or nil
 	local text = type(message.text) == "string" and A.text.valid(message.text) or ""
 	if A.text.len(text) > own.raw then
 		-- Pieces that got lost on the way.

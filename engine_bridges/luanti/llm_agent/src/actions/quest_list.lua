@@ -7,16 +7,30 @@ local FORM = "llm_agent:quests"
 
 local chosen, shown = {}, {}
 
+local function progress(player_name, quest)
+	return tostring(math.min(quest.count, quests.has(player_name, quest.item)))
+end
+
 local function lines_of(player_name)
 	local lines = {}
 	for at, quest in ipairs(quests.open(player_name)) do
-		local held = math.min(quest.count, quests.has(player_name, quest.item))
 		local wanted = A.items.counted(quest.count, quest.item)
 		local reward = A.items.counted(quest.reward_count, quest.reward)
 		table.insert(lines, A.S("@1. @2 (@3): @4 of @5, for @6", tostring(at), quest.title, quest.npc_name or quest.npc,
-			tostring(held), wanted, reward))
+			progress(player_name, quest), wanted, reward))
 	end
 	return lines
+end
+
+-- All about one quest, under the list.
+local function told(player_name, quest)
+	if not quest then
+		return A.S("You have no quests. Ask around.")
+	end
+	local wanted = A.items.counted(quest.count, quest.item)
+	local reward = A.items.counted(quest.reward_count, quest.reward)
+	return ("%s: %s\n%s"):format(quest.npc_name or quest.npc, quest.description or quest.title,
+		A.S("You have @1 of @2. Reward: @3", progress(player_name, quest), wanted, reward))
 end
 
 local function form(player_name)
@@ -24,15 +38,14 @@ local function form(player_name)
 	local at = math.min(chosen[player_name] or 1, math.max(1, #open))
 	chosen[player_name] = at
 	local rows = {}
-	for i, line in ipairs(lines_of(player_name)) do
-		rows[i] = core.formspec_escape(line)
+	for i, quest in ipairs(open) do
+		rows[i] = core.formspec_escape(("%s (%s/%d)"):format(quest.title, progress(player_name, quest), quest.count))
 	end
-	local told = open[at] and open[at].description or A.S("You have no quests. Ask around.")
 	local parts = {
 		"formspec_version[4]size[11,8]",
 		"label[0.5,0.6;", core.formspec_escape(A.S("Quests")), "]",
-		"textlist[0.5,1;10,3.5;list;", table.concat(rows, ","), ";", at, "]",
-		"textarea[0.5,4.8;10,1.9;;;", core.formspec_escape(told), "]",
+		"textlist[0.5,1;10,3;list;", table.concat(rows, ","), ";", at, "]",
+		"textarea[0.5,4.2;10,2.6;;;", core.formspec_escape(told(player_name, open[at])), "]",
 		"button_exit[8,6.9;2.5,0.8;close;", core.formspec_escape(A.S("Close")), "]",
 	}
 	if open[at] then
