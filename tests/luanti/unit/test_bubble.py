@@ -62,11 +62,11 @@ def test_a_long_reply_shows_its_last_lines() -> None:
     text = " ".join(f"word{i}" for i in range(100))
     label = world.mod.bubble.label("Willow", text)
     lines = label.split("\n")
-    assert len(lines) == 6
+    assert len(lines) == 5
     assert lines[0] == "Willow"
     assert lines[1].startswith("...")
     assert lines[-1].endswith("word99")
-    assert max(len(line) for line in lines) <= 39
+    assert max(len(line) for line in lines) <= 49
 
 
 def test_the_newest_of_two_turns_has_the_bubble() -> None:

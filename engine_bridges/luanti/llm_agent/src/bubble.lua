@@ -8,8 +8,8 @@ local M = {}
 
 local INTERVAL_S = 0.2
 local VIEW = 32 -- nodes; from further away a nametag cannot be read
-local COLUMNS = 36
-local LINES = 5
+local COLUMNS = 46
+local LINES = 4
 local READING_S = {least = 3, most = 12, per_char = 0.06}
 local BACKGROUND = {a = 190, r = 18, g = 20, b = 28}
 local THINKING = "..."
@@ -31,7 +31,7 @@ M.label = label
 local function rest(npc, object)
 	local entity = object:get_luaentity()
 	if entity and entity.name == "llm_agent:npc" then
-		return {nametag = npc.name, nametag_bgcolor = false}
+		return {nametag = npc.name, nametag_color = npc.colour, nametag_bgcolor = false}
 	end
 	local now = object:get_properties() or {}
 	return {nametag = now.nametag or "", nametag_color = now.nametag_color,
