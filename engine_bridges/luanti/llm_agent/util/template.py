@@ -23,7 +23,7 @@ def key_of(text: str) -> str:
 
 
 def said() -> list[str]:
-    """Every text that is translated, by file and place."""
+    """Every text that is translated."""
     found: dict[str, None] = {}
     for file in sorted((HERE / "src").rglob("*.lua")):
         source = file.read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def said() -> list[str]:
         if file.name == "dialogue.lua":
             for match in LISTED.finditer(source):
                 found[key_of(match[1])] = None
-    return list(found)
+    return sorted(found)
 
 
 def read(file: Path) -> dict[str, str]:
