@@ -147,10 +147,7 @@ class Attempt:
             self._end(err)
             self._leave()
             return
-        flight = self.flight
-        if self.heard and (
-            flight.chars >= self._near_chars or len(flight.pieces) >= self._near_pieces
-        ):
+        if self.heard:
             self._look_for_its_end()
         if filters.stopped is not None or self._reply.full or self.opening.objection is not None:
             self.enough = True

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from palaver.chain.attempt import Attempt, Limits
 from palaver.chain.backend import Purpose
 from palaver.chain.filler import INSTANT_S, MakeFilters, speak_filler
+from palaver.chain.lineup import LineUp
 from palaver.chain.request import build_request, flight_key, urgency_of
 from palaver.chain.trail import Trail, failure
 from palaver.errors import BackendError, BackendUnauthorized, PromptTooLong
@@ -65,12 +65,9 @@ class Race:
         self.filled = 0
         self._chain, self._turn, self._make_filters = chain, turn, make_filters
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Entry] = deque()
-        self._instants: list[Entry] = []
+        self._lineup = LineUp()
         self._running: list[Attempt] = []
         self._losers: list[Attempt] = []
-        self._tried: dict[str, set[Server]] = {}
-        self._retries: dict[str, int] = {}
         self._wake: asyncio.Future[None] = self._loop.create_future()
         self._earned = False
         self._hurry = False
@@ -89,10 +86,9 @@ class Race:
             entries: Backends in the order to try.
         """
         turn = self._turn
-        self._queue.extend(entries)
-        self._instants = [entry for entry in entries if entry.type.instant]
+        self._lineup.extend(entries)
         self._words_by = turn.first_text_at - RESERVE_S
-        if turn.tier.filler_ms is not None and self._instants:
+        if turn.tier.filler_ms is not None and self._lineup.instants:
             self._filler_at = turn.begun_at + turn.tier.filler_ms / 1000
 
     async def next_winner(self) -> Attempt | None:
@@ -122,7 +118,7 @@ class Race:
                 if (winner := self._heard()) is not None:
                     return winner
             if all(one.late for one in self._running):
-                if self._rescuing and all(entry.type.instant for entry in self._queue):
+                if self._rescuing and self._lineup.authored:
                     # Nobody waits longer than that in the middle of a line.
                     for attempt in list(self._running):
                         self._drop_late(attempt)
@@ -144,16 +140,13 @@ class Race:
             # It spoke in time; the time for the first words is not what ended it.
             self._hurry = False
         self._call_back()
-        if attempt is not None and attempt.entry not in self._queue:
-            self._tried[attempt.name].discard(attempt.server)
-            self._queue.appendleft(attempt.entry)
+        if attempt is not None:
+            self._lineup.call_back(attempt.entry, attempt.server)
 
     def _call_back(self) -> None:
         """Let those who lost to the one that died speak after all."""
         for loser in self._losers:
-            if loser.entry not in self._queue:
-                self._tried[loser.name].discard(loser.server)
-                self._queue.appendleft(loser.entry)
+            self._lineup.call_back(loser.entry, loser.server)
         self._losers.clear()
 
     async def over(self, attempt: Attempt) -> None:
@@ -166,7 +159,7 @@ class Race:
     def only_instants(self) -> None:
         """Ask no model any more."""
         self._losers.clear()
-        self._queue = deque(entry for entry in self._queue if entry.type.instant)
+        self._lineup.only_instants()
 
     def cancel(self) -> None:
         """Give all up because the turn was cancelled, and say so in the trail."""
@@ -272,13 +265,13 @@ class Race:
             elif attempt.opening.objection is not None:
                 attempt.drop()
                 self.end(attempt, "objected", attempt.opening.objection.reason)
-                self._again(attempt)
+                self._lineup.again(attempt.entry, attempt.server, self._turn.tier.retries)
             elif attempt.over:
                 self._failed(attempt)
             elif attempt.late and attempt.entry.type.instant:
                 self._drop_late(attempt)
             elif attempt.late:
-                self._elsewhere(attempt)
+                self._lineup.another_server_later(attempt.entry)
 
     def _failed(self, attempt: Attempt) -> None:
         outcome, reason = failure(
@@ -290,26 +283,7 @@ class Race:
             attempt.error, BackendError
         ):
             # Another of its servers may be well; the same one is not asked again.
-            if self._untried(attempt.entry):
-                self._queue.appendleft(attempt.entry)
-
-    def _again(self, attempt: Attempt) -> None:
-        """Ask a backend again whose reply was objected to, where the tier wants that."""
-        done = self._retries.get(attempt.name, 0)
-        if done < self._turn.tier.retries:
-            self._retries[attempt.name] = done + 1
-            self._tried[attempt.name].discard(attempt.server)
-            self._queue.appendleft(attempt.entry)
-
-    def _elsewhere(self, attempt: Attempt) -> None:
-        """Let another server of a late backend be asked when no other backend is left."""
-        entry = attempt.entry
-        if len(entry.servers) > 1 and entry not in self._queue and self._untried(entry):
-            at = next((i for i, one in enumerate(self._queue) if one.type.instant), None)
-            self._queue.insert(len(self._queue) if at is None else at, entry)
-
-    def _untried(self, entry: Entry) -> bool:
-        return len(self._tried.get(entry.backend.name, ())) < len(entry.servers)
+            self._lineup.another_server(attempt.entry)
 
     def _out_of_time(self) -> None:
         """The first text is due: drop what is not heard yet, and let authored lines speak."""
@@ -321,8 +295,8 @@ class Race:
         for attempt in list(self._running):
             if not attempt.entry.type.instant:
                 self._drop_late(attempt)
-        while self._queue and not self._queue[0].type.instant:
-            self.trail.note(self._queue.popleft().backend.name, "skipped", "no time left for it")
+        while self._lineup and not self._lineup.first.type.instant:
+            self._skip("no time left for it")
 
     def _drop_late(self, attempt: Attempt, because: str = "") -> None:
         attempt.drop()
@@ -332,8 +306,9 @@ class Race:
 
     def _start_next(self, now: float) -> bool:
         """Ask the next backend that can be asked; returns whether there was one."""
-        while self._queue:
-            entry = self._queue[0]
+        lineup = self._lineup
+        while lineup:
+            entry = lineup.first
             name = entry.backend.name
             if entry.type.instant:
                 if self._running:
@@ -343,11 +318,11 @@ class Race:
             if self._hurry or limit - now < LEAST_S:
                 self._skip("no time left for it")
                 continue
-            tried = self._tried.get(name, set())
+            tried = lineup.tried(name)
             server = entry.pick(self._turn.persona.front.adapter, tried)
             if server is None:
                 if tried:
-                    self._queue.popleft()
+                    lineup.pop()
                 else:
                     self._skip(entry.why_not())
                 continue
@@ -356,13 +331,13 @@ class Race:
         return False
 
     def _skip(self, reason: str) -> None:
-        self.trail.note(self._queue.popleft().backend.name, "skipped", reason)
+        self.trail.note(self._lineup.pop().backend.name, "skipped", reason)
 
     def _ask(self, entry: Entry, server: Server, now: float, limit: float) -> bool:
         """Ask a server of the backend that is next; returns whether it may be asked."""
         turn, chain, name = self._turn, self._chain, entry.backend.name
-        self._queue.popleft()
-        retry = self._retries.get(name, 0)
+        self._lineup.pop()
+        retry = self._lineup.retries(name)
         # After a filler the player still waits for an answer; only a line that broke off is closed.
         going_on = self._rescuing or self._refusal is not None
         purpose: Purpose = "closing" if entry.type.instant and going_on else "reply"
@@ -377,7 +352,7 @@ class Race:
         key = flight_key(entry, request, retry)
         urgency = urgency_of(turn)
         flight = chain.flights.find(key, urgency, turn.ends_at) if key is not None else None
-        if flight is not None and flight.server in self._tried.get(name, ()):
+        if flight is not None and flight.server in self._lineup.tried(name):
             flight = None  # its own, for which it waited in vain
         own, reservation = flight is None, None
         if own and chain.governor is not None and not entry.type.instant:
@@ -405,7 +380,7 @@ class Race:
             max_tokens=request.sampling.max_tokens or turn.tier.max_tokens,
             host=self,
         )
-        self._tried.setdefault(name, set()).add(flight.server)
+        self._lineup.asked(name, flight.server)
         self.attempts.append(attempt)
         self._running.append(attempt)
         attempt.start()
@@ -429,7 +404,7 @@ class Race:
         self._filling = True
         try:
             spoken = await speak_filler(
-                self._turn, self._instants, self.reply, self._make_filters, self._words_by
+                self._turn, self._lineup.instants, self.reply, self._make_filters, self._words_by
             )
         finally:
             self._filling = False
