@@ -211,17 +211,16 @@ async def test_ping(game: Any) -> None:
     assert pong == {"type": "pong", "nonce": "n1"}
 
 
-async def test_too_many_messages(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_messages(opened: Any) -> None:
     """Messages beyond the rate are refused one by one, with the turn they were about."""
-    async with opened(overrides={"limits.messages_per_s": 2.0}) as game:
+    # So slow that the one message that opens a session is all, however long this takes.
+    async with opened(overrides={"limits.messages_per_s": 0.001}) as game:
         await game.join()
         turns = [game.turn() for _ in range(8)]
         told = (await game.exchange(*turns))["messages"]
-        late = [one for one in told if one["type"] == "error"]
-        assert {one["code"] for one in late} == {"rate_limited"}
-        assert all(one["retryable"] for one in late)
-        refused = [turn["turn"] for turn in turns[-len(late) :]]
-        assert sorted(one["turn"] for one in late) == refused
+        assert {one["code"] for one in told} == {"rate_limited"}
+        assert all(one["retryable"] for one in told)
+        assert [one["turn"] for one in told] == [turn["turn"] for turn in turns]
 
 
 # --- sessions -------------------------------------------------------------------------------------
@@ -249,19 +248,6 @@ async def test_end(game: Any) -> None:
     async with asyncio.timeout(20):
         await game.palaver.backend.calls[0].ended.wait()
     assert (await game.send({"session": game.session}))[0] == 410
-
-
-async def test_idle(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session without requests ends, with its turns; one with a held request does not."""
-    never = asyncio.Event()
-    monkeypatch.setattr(sessions, "IDLE_S", 0.1)
-    async with opened(backend=ScriptedBackend("local", [OPENING, never])) as game:
-        await game.join()
-        await game.ask(game.turn())
-        assert (await game.poll(wait_ms=500))["open"] == 1, "five times as long, but held"
-        async with asyncio.timeout(20):
-            await game.palaver.backend.calls[0].ended.wait()
-        assert (await game.send({"session": game.session}))[0] == 410
 
 
 async def test_places(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,22 +315,20 @@ async def test_mod_that_leaves(game: Any) -> None:
     assert game.text_of(await poll, turn["turn"]) == "Yes."
 
 
-async def test_stop(opened: Any) -> None:
-    """When the server stops, held requests are answered at once."""
+async def test_stop(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the server stops, held requests are answered; nobody waits until their time is up."""
     never = asyncio.Event()
+    monkeypatch.setattr("palaver.server.app.SHUTDOWN_S", 60.0)
     async with opened(backend=ScriptedBackend("local", [never])) as game:
         await game.join()
         held = asyncio.create_task(
             game.send({"session": game.session, "messages": [game.turn()], "wait_ms": 25_000})
         )
         await game.palaver.backend.called()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        await game.palaver.server.__aexit__()
-        status, _ = await held
+        async with asyncio.timeout(20):  # and the request is held for 25 s
+            await game.palaver.server.__aexit__()
+            status, _ = await held
         assert status in (410, 503)
-        # Far below the time that a server has for open requests.
-        assert loop.time() - began < 4.5
 
 
 # --- who may ask ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palaver.errors import ProtocolError
+from palaver.testing.clock import run
 from palaver_luanti import mailbox as module
 from palaver_luanti.mailbox import Mailbox
 from palaver_luanti.upstream import away, gone
@@ -383,6 +384,28 @@ async def test_one_poll(box: Box) -> None:
     assert await older is False
     box.say("a", "delta", text="One")
     assert await later is True
+
+
+def test_how_long_is_waited() -> None:
+    """Waits and lingers are as long as was asked for, to the step."""
+
+    async def talk() -> list[float]:
+        loop = asyncio.get_running_loop()
+        box, times = Box(), []
+        box.say("a", "accepted")
+        loop.call_at(1.0, lambda: box.say("a", "delta", text="One "))
+        loop.call_at(1.1, lambda: box.say("a", "delta", text="two "))
+        loop.call_at(2.0, lambda: box.say("a", "delta", text="three "))
+        loop.call_at(2.1, lambda: box.say("a", "action", call="c1"))
+        loop.call_at(3.0, lambda: box.say("a", "done"))
+        for linger_s in (0.15, 0.15, 0.15, 0.15):
+            await box.poll(2.0, linger_s)
+            times.append(round(loop.time(), 3))
+            box.seen(box.take(0, 200)[1])
+        await box.ask("a", 2.0)
+        return times
+
+    assert run(talk()) == [1.15, 2.1, 3.0, 5.0]
 
 
 # --- ends -----------------------------------------------------------------------------------------

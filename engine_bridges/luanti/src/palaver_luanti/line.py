@@ -259,4 +259,5 @@ class RemoteLine:
 def _nobody_there(problem: ProtocolError) -> bool:
     """Say whether a failed attempt is proof enough: not where a connection was only cut again."""
     cause = problem.__cause__
-    return isinstance(cause, OSError) and not isinstance(cause, ConnectionResetError)
+    cut = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+    return isinstance(cause, OSError) and not isinstance(cause, cut)
