@@ -131,6 +131,21 @@ def test_there_is_no_poll_without_an_open_turn(talk: Any) -> None:
     assert talk.last("turn.heard").body["wait_ms"] == 0
 
 
+@pytest.mark.parametrize("limit", [1, 8])
+def test_polls_that_bring_nothing_become_seldom(game: Any, limit: int) -> None:
+    """A server that does not wait is not asked eleven times a second, but turns still go out."""
+    talk = game(settings={"curl_parallel_limit": limit, "llm_agent.first_words_s": 10})
+    talk.connect()
+    talk.server = lambda one: one.answer({"type": "turn.done"}, {"type": "new.thing"})
+    talk.ask()
+    talk.wait(5)
+    talk.ask(npc="bob")
+    talk.step()
+    assert "turn.start" in talk.requests[-1].sent
+    talk.wait(4)
+    assert len(talk.requests) < 15
+
+
 def test_a_message_waits_a_second_for_company_or_not_at_all(talk: Any) -> None:
     """`now` is for what somebody waits for."""
     before = len(talk.requests)

@@ -17,7 +17,11 @@ local SINGLE_WAIT_MS = 300
 -- Sessions that may be forgotten one after the other before that counts as a failure.
 local MOST_GONE = 2
 
+-- A poll that brings nothing before its time makes the next one wait: 1/4, 1/2 ... 4 seconds.
+local IDLE_S, IDLE_MOST = 0.25, 5
+
 local session, cursor, gone = nil, 0, 0
+local idle, poll_at = 0, 0
 local sent_at, resynced_at = 0, -math.huge
 
 local on_message = function() end
@@ -37,6 +41,8 @@ local function send(kind, about)
 	end
 	sent_at = A.now()
 	local request = {
+		at = sent_at,
+		cursor = cursor,
 		kind = kind,
 		body = exchange.body(about),
 		wait_ms = about.wait_ms,
@@ -146,6 +152,17 @@ local function deliver(message)
 	A.protect.call("turns.message", on_message, message)
 end
 
+-- A server that ends polls at once would be asked in every step.
+local function pace_polls(request, answer)
+	local now = A.now()
+	if answer.cursor > request.cursor or now - request.at >= request.wait_ms / 2000 then
+		idle = 0
+	else
+		idle = math.min(idle + 1, IDLE_MOST)
+		poll_at = now + IDLE_S * 2 ^ (idle - 1)
+	end
+end
+
 local function accept(request, answer)
 	if request.kind == "open" then
 		session, cursor = answer.session, answer.cursor
@@ -158,6 +175,9 @@ local function accept(request, answer)
 	end
 	if request.kind ~= "open" then
 		gone = 0
+	end
+	if request.kind == "poll" then
+		pace_polls(request, answer)
 	end
 	if requests.current(request) then
 		backoff.up(gone == 0)
@@ -225,7 +245,7 @@ local function pump(now)
 	end
 	hold()
 	local crowded = outbox.crowded()
-	if backoff.state == "up" and requests.flying("poll") == 0 and requests.free() > 0 then
+	if backoff.state == "up" and now >= poll_at and requests.flying("poll") == 0 and requests.free() > 0 then
 		local linger_ms = watch.linger_ms()
 		-- Turns for which there was no slot go with the poll, all together, and it brings their first words.
 		if linger_ms or (outbox.first_ask() and not crowded) then
