@@ -174,6 +174,8 @@ end
 -- The player fact `quests`: what NPCs should know about them.
 function quests.facts(player_name)
 	local list = {}
+	local player = core.get_player_by_name(player_name)
+	local held = player and A.items.list(player) or {}
 	for _, quest in ipairs(book_of(player_name).open) do
 		if #list < MAX_FACTS then
 			table.insert(list, {
@@ -181,7 +183,7 @@ function quests.facts(player_name)
 				from = quest.npc,
 				item = A.items.plain(quest.item),
 				count = quest.count,
-				has = math.min(quest.count, quests.has(player_name, quest.item)),
+				has = math.min(quest.count, A.items.count(held, quest.item)),
 			})
 		end
 	end

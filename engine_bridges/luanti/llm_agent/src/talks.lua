@@ -240,13 +240,15 @@ end
 -- One server step.
 function talks.step()
 	local now = A.now()
-	local each = {}
-	for _, talk in pairs(open) do
-		each[talk] = true
-	end
-	for talk in pairs(each) do
-		if not A.protect.call("talks", go_on, talk) then
-			close(talk)
+	if count > 0 then
+		local each = {}
+		for _, talk in pairs(open) do
+			each[talk] = true
+		end
+		for talk in pairs(each) do
+			if not A.protect.call("talks", go_on, talk) then
+				close(talk)
+			end
 		end
 	end
 	if now < next_look or not A.settings.npc_talks then

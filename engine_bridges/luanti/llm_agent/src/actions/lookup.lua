@@ -2,7 +2,8 @@
 local A = ...
 
 local items = {}
-local index -- list of {name, words, count}, made once all mods are loaded
+local index -- list of {name, set, list, count}, made once all mods are loaded
+local by_word -- the same by the beginnings of their words, so that a search looks at few
 local MAX_QUERY_WORDS = 6
 
 local STOP = {} -- as `stem` leaves them
@@ -81,8 +82,11 @@ local function entry(name)
 	return { name = name, set = set, list = list, count = #plain }
 end
 
+-- Words are alike where one begins the other and has at least so many letters.
+local ALIKE = 4
+
 local function build()
-	index = {}
+	index, by_word = {}, {}
 	for name, def in pairs(core.registered_items) do
 		local hidden = (def.groups or {}).not_in_creative_inventory or 0
 		if name:find(":", 1, true) and hidden == 0 then
@@ -92,6 +96,16 @@ local function build()
 	table.sort(index, function(a, b)
 		return a.name < b.name
 	end)
+	for _, one in ipairs(index) do
+		for _, word in ipairs(one.list) do
+			local key = word:sub(1, ALIKE)
+			local list = by_word[key] or {}
+			by_word[key] = list
+			if list[#list] ~= one then
+				table.insert(list, one)
+			end
+		end
+	end
 end
 items.build = build
 
@@ -101,7 +115,7 @@ local function word_score(word, one)
 	end
 	for _, other in ipairs(one.list) do
 		local short = math.min(#word, #other)
-		if short >= 4 and word:sub(1, short) == other:sub(1, short) then
+		if short >= ALIKE and word:sub(1, short) == other:sub(1, short) then
 			return 0.8
 		end
 	end
@@ -205,7 +219,7 @@ function items.find(text, known, any)
 	if not index then
 		build()
 	end
-	top, found = best(words, index)
+	top, found = best(words, by_word[words[#words]:sub(1, ALIKE)] or {})
 	if top > 0.5 or (top >= 0.4 and #found == 1) then
 		-- Several that answer as well are the same thing in several mods, or colours of it.
 		if #found == 1 or top > 0.9 then
