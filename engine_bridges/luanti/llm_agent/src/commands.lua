@@ -37,12 +37,12 @@ function M.report()
 	local link, stats = status.link, status.stats
 	local lines = {}
 	local function row(title, text)
-		lines[#lines + 1] = ("%-12s %s"):format(title, text)
+		lines[#lines + 1] = title .. ": " .. text
 	end
 	row("Palaver", ("%s at %s%s"):format(STATES[link.state] or tostring(link.state), A.settings.url,
 		link.why and link.why ~= "" and (": " .. link.why) or ""))
 	if link.state == "down" and link.retry_in_s then
-		row("", ("tries again in %.0f s; /llm_agent reload tries now"):format(
+		row("retry", ("tries again in %.0f s; /llm_agent reload tries now"):format(
 			math.max(0, link.retry_in_s)))
 	end
 	row("requests", ("%d made, %d failed, %d of %d under way, %d waiting"):format(link.requests or 0,
