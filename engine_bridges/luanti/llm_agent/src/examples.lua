@@ -41,7 +41,9 @@ llm_agent.register_npc("alchemist", {
 	goods = {
 		["vessels:glass_bottle"] = {price = 1, stock = 16},
 		["default:torch"] = {price = 1, stock = 40},
-		["default:mese_crystal_fragment"] = {price = 6, stock = 4},
+		-- What it only buys, for mese crystal fragments.
+		["flowers:geranium"] = {price = 2, stock = 0},
+		["default:papyrus"] = {price = 2, stock = 0},
 	},
 	canned = {
 		"Hold that thought, something is fizzing that ought not to!",
