@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from harness.waiting import LIMIT_S, end, free_port
 from palaver.testing.scripted import ScriptedBackend
 from palaver.testing.server import RunningServer, running_server
 
-__all__ = ["Gateway", "Recorder", "Served", "village", "wrong_server"]
+__all__ = ["Answer", "Gateway", "Recorder", "Served", "forward", "village"]
 
 PLUGINS = "luanti,prompts,static"
 # A machine that is busy with other tests may take its time; nothing here is about speed.
@@ -200,16 +200,30 @@ Answer = tuple[int, str, bytes]
 """Status, content type and body."""
 
 
-@contextmanager
-def wrong_server(answer: Answer | None, port: int | None = None) -> Iterator[Recorder]:
-    """Run a server that is no Palaver.
+def forward(url: str) -> Callable[[dict[str, Any]], Answer | None]:
+    """Return a `Recorder`'s answer that comes from another server.
 
     Args:
-        answer: What it answers to everything, or None to cut the line without a word.
-        port: Its port; a free one by default.
+        url: The other server's address.
     """
-    with Recorder(lambda _: answer, port=port) as recorder:
-        yield recorder
+
+    def ask(request: dict[str, Any]) -> Answer | None:
+        line = HTTPConnection(url.removeprefix("http://"), timeout=LIMIT_S)
+        # Its own line each time: the lengths are told anew, and nothing is kept alive.
+        dropped = ("connection", "content-length", "host", "transfer-encoding")
+        headers = {
+            name: value for name, value in request["headers"].items() if name.lower() not in dropped
+        }
+        try:
+            line.request(request["method"], request["path"], request["body"], headers)
+            answer = line.getresponse()
+            return answer.status, answer.headers.get("Content-Type", ""), answer.read()
+        except OSError:
+            return None
+        finally:
+            line.close()
+
+    return ask
 
 
 class Recorder:
@@ -221,12 +235,16 @@ class Recorder:
 
     Attributes:
         seen: The requests so far.
+        most: How many were at work at once, at most.
     """
 
     def __init__(
         self, answer: Callable[[dict[str, Any]], Answer | None], *, port: int | None = None
     ) -> None:
         self.seen: list[dict[str, Any]] = []
+        self.most = 0
+        self._now = 0
+        self._counting = threading.Lock()
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -240,8 +258,11 @@ class Recorder:
                     "headers": dict(self.headers.items()),
                     "body": self.rfile.read(length),
                 }
-                recorder.seen.append(request)
-                found = answer(request)
+                recorder.count(1, request)
+                try:
+                    found = answer(request)
+                finally:
+                    recorder.count(-1)
                 if found is None:
                     self.close_connection = True
                     return
@@ -249,8 +270,12 @@ class Recorder:
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                try:
+                    self.end_headers()
+                    self.wfile.write(body)
+                except OSError:
+                    # A game that ended in the meantime is no news.
+                    self.close_connection = True
 
             do_GET = do_POST = do_PUT = do_DELETE = _any
 
@@ -260,6 +285,14 @@ class Recorder:
         self._server = ThreadingHTTPServer(("127.0.0.1", port or 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def count(self, more: int, request: dict[str, Any] | None = None) -> None:
+        """Count a request that begins or ends."""
+        with self._counting:
+            self._now += more
+            self.most = max(self.most, self._now)
+            if request:
+                self.seen.append(request)
 
     @property
     def url(self) -> str:
