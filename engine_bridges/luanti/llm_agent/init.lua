@@ -33,7 +33,7 @@ end
 
 local parts = {
 	"settings", "protect", "json", "text", "stats", "canned",
-	"requests", "outbox", "exchange", "watch", "backoff", "link", "typewriter", "turns",
+	"requests", "outbox", "exchange", "watch", "backoff", "session", "link", "typewriter", "turns",
 	"facts", "npcs", "bubble", "actions", "dialogue", "chat", "talks", "entity", "commands",
 	"examples",
 }

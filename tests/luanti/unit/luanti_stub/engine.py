@@ -21,7 +21,7 @@ STEP_S = 0.09
 """The engine's default server step."""
 LINK = (
     "settings", "protect", "json", "text", "stats", "canned", "requests", "outbox", "exchange",
-    "watch", "backoff", "link", "typewriter", "turns",
+    "watch", "backoff", "session", "link", "typewriter", "turns",
 )  # fmt: skip
 """The parts that talk with Palaver, in the order of loading."""
 JSON_DEPTH = 1000
