@@ -145,8 +145,11 @@ async def test_away_and_back(game: Any) -> None:
     go.set()
 
     async with asyncio.timeout(LIMIT_S):
-        while (await game.send({"session": game.session}))[0] != 200:
-            pass  # It takes as long as it takes; each answer comes at once.
+        status = 503
+        while status == 503:
+            await asyncio.sleep(0.05)
+            status, _ = await game.send({"session": game.session})
+    assert status == 200
     assert game.text_of(await game.rest(turn["turn"]), turn["turn"]) == "Yes."
 
 
@@ -208,6 +211,7 @@ async def test_restart(tmp_path: Path) -> None:
         assert status in (200, 410, 503)
         async with asyncio.timeout(LIMIT_S):
             while status != 410:
+                await asyncio.sleep(0.05)
                 status, answer = await send(session=session, cursor=cursor)
         assert answer["error"]["code"] == "unknown_session"
         status, answer = await send(**START, messages=[upsert, turn], turn="t1", wait_ms=15_000)
@@ -215,6 +219,79 @@ async def test_restart(tmp_path: Path) -> None:
         assert answer["session"] != session
         text = "".join(one.get("text", "") for one in answer["messages"][1:2])
         assert text == "Good morning."
+
+
+GATEWAY = """
+import asyncio, sys
+from pathlib import Path
+from palaver.testing.scripted import ScriptedBackend
+from palaver.testing.server import running_server, write_world
+
+async def main(folder, port, *replies):
+    backend = ScriptedBackend("local", [*replies, asyncio.Event()])
+    async with running_server(Path(folder), backend=backend, overrides={"server.port": int(port)}):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@asynccontextmanager
+async def process_of(folder: Path, port: int, *replies: str) -> AsyncIterator[Any]:
+    """A gateway in a process of its own, which is killed at the end at the latest."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", GATEWAY, str(folder), str(port), *replies),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            assert await process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_killed(tmp_path: Path) -> None:
+    """A gateway that is killed in the middle of a turn is away at once; its successor is new."""
+    world = write_world(tmp_path / "world")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    gateway = gateway_at(f"ws://127.0.0.1:{port}")
+    upsert = {"type": "npc.upsert", "npc": "vlad", "persona": "vampire"}
+    turn = {"type": "turn.start", "turn": "t1", "npc": "vlad", "text": "Hello."}
+    opening = {**START, "messages": [upsert, turn], "turn": "t1", "wait_ms": 15_000}
+    async with Alone(gateway, port=0) as alone, aiohttp.ClientSession() as http:
+
+        async def send(**body: Any) -> tuple[int, Any]:
+            url = f"{alone.url}/luanti/v1/exchange"
+            async with asyncio.timeout(LIMIT_S), http.post(url, json=body) as response:
+                return response.status, await response.json()
+
+        async with process_of(world, port, OPENING) as process:
+            status, answer = await send(**opening)
+            assert (status, answer["open"]) == (200, 1)
+            session = answer["session"]
+            _, answer = await send(session=session)
+            held = asyncio.create_task(
+                send(session=session, cursor=answer["cursor"], wait_ms=25_000)
+            )
+            process.kill()
+            status, answer = await held
+            assert (status, answer["error"]["code"]) == (503, "away")
+        async with process_of(world, port, "Good morning. " * 8):
+            status = 503
+            async with asyncio.timeout(LIMIT_S):
+                while status == 503:
+                    await asyncio.sleep(0.05)
+                    status, answer = await send(session=session)
+            assert status == 410
+            status, answer = await send(**opening)
+            assert status == 200
+            assert "Good morning." in answer["messages"][1]["text"]
 
 
 # --- odd gateways ---------------------------------------------------------------------------------

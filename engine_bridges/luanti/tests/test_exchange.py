@@ -211,8 +211,22 @@ async def test_ping(game: Any) -> None:
     assert pong == {"type": "pong", "nonce": "n1"}
 
 
-async def test_too_many_messages(opened: Any) -> None:
+async def test_a_whole_game_at_once(opened: Any) -> None:
+    """A new session may tell of more than the rate allows at once: what is too much waits."""
+    async with opened(overrides={"limits.messages_per_s": 50.0}) as game:
+        await game.join()
+        facts = [
+            {"type": "facts.update", "npc": "vlad", "set": {f"f{number}": number}}
+            for number in range(120)
+        ]
+        assert (await game.exchange(*facts))["messages"] == []
+        village = game.palaver.gateway.games["village"]
+        assert village.npcs["vlad"].facts["f119"] == 119
+
+
+async def test_too_many_messages(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages beyond the rate are refused one by one, with the turn they were about."""
+    monkeypatch.setattr(exchange, "PACE_S", 0.0)
     # So slow that the one message that opens a session is all, however long this takes.
     async with opened(overrides={"limits.messages_per_s": 0.001}) as game:
         await game.join()

@@ -7,6 +7,7 @@ poll for whatever comes of all of them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -30,6 +31,9 @@ log = logging.getLogger("palaver.luanti")
 
 REQUESTS_PER_S = 400.0
 """Requests of one token in a second, on average: above what 50 NPCs and a poll need."""
+PACE_S = 2.0
+"""Messages beyond the rate wait so long for their turn: a new session has a whole game to tell."""
+PACE_STEP_S = 0.25
 EXAMPLE = '{"start": {"client": {"name": "my_mod"}}}'
 _OPENING = ("session.start", "session.resume")
 
@@ -38,11 +42,11 @@ class Exchange:
     """The endpoint.
 
     Args:
-        sessions: The sessions of mods.
+        found: The sessions of mods.
     """
 
-    def __init__(self, sessions: ModSessions) -> None:
-        self._sessions = sessions
+    def __init__(self, found: ModSessions) -> None:
+        self._sessions = found
         # By token, of which there are as many as the settings name.
         self._rates: dict[str, TokenBucket] = {}
 
@@ -91,6 +95,7 @@ class Exchange:
         passed: list[dict[str, Any]] = []
         answers: list[str] = []
         ended = False
+        until = asyncio.get_running_loop().time() + PACE_S
         for data in messages:
             message = message_of(data)
             kind = message.get("type")
@@ -102,15 +107,42 @@ class Exchange:
             elif kind in _OPENING:
                 hint = "the session is open already; leave `session` out to open another"
                 answers.append(_refused(message, "bad_message", hint))
-            elif not session.allows():
+            elif not await self._may(session, passed, answers, until):
                 assert session.line is not None
                 hint = f"more than {session.line.messages_per_s:g} messages per second; send fewer"
                 answers.append(_refused(message, "rate_limited", hint, retryable=True))
             else:
                 passed.append(message)
         if passed:
-            answers += await session.tell(passed)
+            answers += await session.tell(list(passed))
         return answers, ended
+
+    async def _may(
+        self,
+        session: ModSession,
+        passed: list[dict[str, Any]],
+        answers: list[str],
+        until: float,
+    ) -> bool:
+        """Say whether one more message may be sent; those before it are, where it has to wait.
+
+        Args:
+            session: The session.
+            passed: What waits to be told; told, and emptied, before a wait.
+            answers: Where the answers to that go.
+            until: `loop.time()` after which nothing is waited for.
+
+        Raises:
+            ProtocolError: There is nobody to tell, or the session is over.
+        """
+        while not session.allows():
+            if asyncio.get_running_loop().time() >= until:
+                return False
+            if passed:
+                answers += await session.tell(list(passed))
+                passed.clear()
+            await asyncio.sleep(PACE_STEP_S)
+        return True
 
     async def _wait(
         self, session: ModSession, body: ExchangeBody, cursor: int, *, told: bool
