@@ -1,12 +1,12 @@
 -- A stand-in for the engine: its clock stands still until a test moves it, and it has no network.
 --
 -- Called with the functions that Python gives; returns `core`. What is registered is in
--- `core.registered[kind]`, a list of the arguments; what is sent to players is in `core.sent`.
+-- `core.registered[kind]`, a list of the arguments.
 
 local py = ...
 
 core = {
-	registered = {}, sent = {}, forms = {}, players = {}, objects = {}, privileges = {},
+	registered = {}, players = {},
 	registered_items = {}, registered_nodes = {}, registered_aliases = {}, registered_tools = {},
 	registered_craftitems = {}, registered_entities = {}, registered_chatcommands = {},
 	registered_on_chat_messages = {},
@@ -114,18 +114,6 @@ function core.get_translated_string(lang, text)
 	return py.translate(lang, text) or text
 end
 
-function core.strip_colors(text)
-	return (text:gsub("\27%([bc]@[^)]+%)", ""))
-end
-
-function core.colorize(color, text)
-	return "\27(c@" .. color .. ")" .. text .. "\27(c@#ffffff)"
-end
-
-function core.formspec_escape(text)
-	return (text:gsub("[%[%];,\\]", "\\%0"))
-end
-
 local storage = {}
 
 function core.get_mod_storage()
@@ -190,30 +178,6 @@ end
 
 function core.get_player_information(name)
 	return core.players[name] and {lang_code = core.players[name].lang or ""} or nil
-end
-
-function core.chat_send_player(name, text)
-	table.insert(core.sent, {name = name, text = text})
-end
-
-function core.chat_send_all(text)
-	table.insert(core.sent, {text = text})
-end
-
-function core.show_formspec(name, form, spec)
-	table.insert(core.forms, {name = name, form = form, spec = spec})
-end
-
-function core.close_formspec() end
-
-function core.check_player_privs(name, privs)
-	local has = core.privileges[type(name) == "string" and name or name:get_player_name()] or {}
-	for priv in pairs(privs) do
-		if not has[priv] then
-			return false
-		end
-	end
-	return true
 end
 
 return core
