@@ -189,6 +189,19 @@ async def test_errors_in_the_same_answer(game: Any) -> None:
     assert [one["turn"] for one in await game.rest("t2")][-1] == "t2"
 
 
+async def test_errors_count(game: Any) -> None:
+    """Errors count as messages: an answer has no more than the mod reads, and nothing is lost."""
+    go = asyncio.Event()
+    game.palaver.backend.replies = [[go, "Yes.", Finish()]]
+    turn = game.turn()
+    await game.ask(turn, wait_ms=0)
+    answer = await game.exchange(*({"type": "nonsense"} for _ in range(200)))
+    assert game.kinds(answer["messages"]) == ["error"] * 200
+    assert (answer["more"], answer["cursor"]) == (True, 0)
+    go.set()
+    assert game.text_of(await game.rest(turn["turn"]), turn["turn"]) == "Yes."
+
+
 async def test_refused_ask(game: Any) -> None:
     """An ask whose turn is refused is answered at once, with the error."""
     answer = await game.ask(game.turn(npc="nobody"))

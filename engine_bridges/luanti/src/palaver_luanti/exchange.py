@@ -81,7 +81,7 @@ class Exchange:
                 await session.close()
                 self._sessions.end_soon(session)
                 return _answer(session, fresh, cursor, errors, more=False)
-            frames, cursor, more = await self._wait(session, body, cursor, told=bool(errors))
+            frames, cursor, more = await self._wait(session, body, cursor, told=len(errors))
             return _answer(session, fresh, cursor, errors + frames, more=more)
 
     async def _tell(
@@ -145,7 +145,7 @@ class Exchange:
         return True
 
     async def _wait(
-        self, session: ModSession, body: ExchangeBody, cursor: int, *, told: bool
+        self, session: ModSession, body: ExchangeBody, cursor: int, *, told: int
     ) -> tuple[list[str], int, bool]:
         """Wait for what the mod asks for.
 
@@ -153,14 +153,16 @@ class Exchange:
             session: Its session.
             body: What it asks for.
             cursor: What it has seen.
-            told: Whether there is something to answer already, so that nothing is waited for.
+            told: How much there is to answer already; then nothing is waited for.
 
         Raises:
             ProtocolError: The session is over, or there is nobody upstream.
         """
         mailbox = session.mailbox
         wait_s = 0.0 if told else (body.wait_ms or 0) / 1000
-        most = body.max or MOST_MESSAGES
+        most = (body.max or MOST_MESSAGES) - told
+        if most <= 0:
+            return [], cursor, True
         if body.turn is not None:
             if not told and not mailbox.knows(body.turn):
                 raise ProtocolError(
