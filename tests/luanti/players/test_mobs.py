@@ -21,7 +21,8 @@ default = {node_sound_wood_defaults = sound, node_sound_leaves_defaults = sound}
 GOAT = """
 llm_agent.register_npc("willow", {name = "Elder Willow", persona = "elder_willow"})
 mobs:register_mob(":farm:goat", {
-    type = "npc", passive = true, hp_min = 5, hp_max = 5, collisionbox = {-0.4, 0, -0.4, 0.4, 1, 0.4},
+    type = "npc", passive = true, hp_min = 5, hp_max = 5,
+    collisionbox = {-0.4, 0, -0.4, 0.4, 1, 0.4},
     visual = "upright_sprite", textures = {"blank.png"}, walk_velocity = 0, run_velocity = 0,
     nametag = "Goat",
     on_rightclick = function(self, clicker)
