@@ -223,6 +223,32 @@ def test_nothing_that_is_said_becomes_part_of_the_form(nasty: str) -> None:
     assert world.no_errors()
 
 
+def test_enough_also_drops_what_waits() -> None:
+    """A question that waits for its turn is given up by the button, and the field is back."""
+    world = opened()
+    world.speak(text="one")
+    world.stub.finish(world.turns[0], "One.")
+    world.fields(said="two", say="Say")
+    assert "said" not in names(world.forms[-1])
+    world.stub["pass"](0.4)
+    world.fields(stop="Enough")
+    world.stub["pass"](3)
+    assert "said" in names(world.forms[-1])
+    assert [turn.text for turn in world.turns] == ["one"]
+
+
+def test_a_turn_that_cannot_start_gives_the_field_back() -> None:
+    """When a waiting question is refused in the end, the player can type again."""
+    world = opened()
+    world.speak(text="one")
+    world.stub.finish(world.turns[0], "One.")
+    world.fields(said="two", say="Say")
+    world.stub.refuse = "busy"
+    world.stub["pass"](3)
+    assert "said" in names(world.forms[-1])
+    assert world.no_errors()
+
+
 def test_too_long_is_cut_with_a_note() -> None:
     """10,000 characters are cut, and the player is told."""
     world = opened()

@@ -153,6 +153,7 @@ local function ask(player, name, view, raw)
 end
 
 local function stop(name, view)
+	A.npcs.drop_player(name, view.npc)
 	for _, turn in ipairs(A.turns.of_player(name)) do
 		if turn.npc == view.npc then
 			A.turns.cancel(turn.id, turn.shown)
@@ -174,10 +175,8 @@ local function on_fields(player, formname, fields)
 	if not view or type(fields) ~= "table" then
 		return true -- an answer to a form that nobody showed
 	elseif fields.quit or fields.bye then
-		state.open = nil
-		if fields.bye then
-			core.close_formspec(name, FORM)
-		end
+		-- Also after Escape: a refresh that was on its way has opened the form again.
+		close(name)
 		return true
 	elseif far(player, view) then
 		close(name)
@@ -245,6 +244,10 @@ local function step()
 	local now = A.now()
 	for name, state in pairs(players) do
 		local view = state.open
+		if view and view.speaking and not A.npcs.speaking(view.npc, name) then
+			-- What was waiting for its turn never got one.
+			view.speaking, view.dirty = false, true
+		end
 		if view and view.dirty and now - view.sent_at >= INTERVAL_S then
 			local player = core.get_player_by_name(name)
 			if not player then

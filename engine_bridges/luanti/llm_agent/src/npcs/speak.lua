@@ -194,10 +194,11 @@ function M.speaking(id, player)
 	return pair ~= nil and (pair.turn ~= nil or pair.queued ~= nil)
 end
 
---- Forget what a player who has left was going to ask.
-function M.drop_player(name)
+--- Forget what a player is waiting to ask, of one NPC or of all.
+function M.drop_player(name, id)
 	for _, pair in pairs(pairs_open) do
-		if pair.queued and pair.queued.player == name then
+		local job = pair.queued
+		if job and job.player == name and (not id or job.npc == id) then
 			drop_queued(pair)
 		end
 	end
