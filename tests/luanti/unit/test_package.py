@@ -69,6 +69,33 @@ def test_the_readme_names_what_there_is() -> None:
     assert "secure.http_mods = llm_agent" in readme
 
 
+def test_the_readmes_lua_runs() -> None:
+    """Every piece of Lua in the manual does what it says."""
+    world = World(empty=True)
+    world.lua.execute("""
+        actions, herd = {}, {}
+        llm_agent.register_action = function(name, def) actions[name] = def end
+        mobs = {register_mob = function(_, name, def) herd[name] = def end}
+        my_mod = {open_gate = function() end}
+    """)
+    pieces = re.findall(r"```lua\n(.*?)```", (MOD / "README.md").read_text(), re.DOTALL)
+    assert len(pieces) == 3
+    for piece in pieces:
+        world.lua.execute(piece)
+    found = world.lua.globals()
+    assert world.mod.npcs.get("innkeeper").name == "Marta"
+    assert "llm_agent:egg_innkeeper" in set(world.stub["items"])
+    assert found.actions.open_gate.run(None, None, world.table({}), None) == (
+        True,
+        "the gate is open",
+    )
+    world.npc("shepherd")
+    mob = world.stub.mob("my_mod:shepherd", world.pos(0, 0, 0), found.herd["my_mod:shepherd"])
+    mob.entity.after_activate(mob.entity)
+    assert world.mod.npcs.object("shepherd") is not None
+    assert not world.logged("warning")
+
+
 def test_pictures_and_model_are_what_the_script_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
