@@ -255,6 +255,8 @@ def test_too_long_is_cut_with_a_note() -> None:
     world.fields(said="x" * 10_000, say="Say")
     assert len(world.turns[0].text) == 2_000
     assert "Only the first 2000 characters were heard." in world.forms[-1]
+    # The player knows what they said; the form is for the answer.
+    assert world.forms[-1].count("x") < 400
 
 
 def test_the_newest_words_are_in_the_form() -> None:

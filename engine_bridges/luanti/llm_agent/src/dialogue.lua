@@ -13,6 +13,7 @@ local LEAST_BETWEEN_S = 0.3 -- between two things that a player sends
 local SLACK = 4 -- nodes; an NPC may walk a little
 local MOST_LINES = 40 -- of one transcript
 local MOST_NPCS = 12 -- transcripts kept of one player
+local MOST_SHOWN = 300 -- code points of what the player said, who knows it
 local MOST_RAW = 40000 -- bytes of a field that are looked at
 
 local form = assert(loadfile(A.path .. "/src/dialogue_form.lua"))(A)
@@ -44,6 +45,9 @@ end
 --- Adds a line: `who` is "player", "npc" or "note".
 local function add(name, id, who, text)
 	local list = transcript(name, id)
+	if who == "player" and A.text.len(text) > MOST_SHOWN then
+		text = A.text.cut(text, MOST_SHOWN) .. " ..."
+	end
 	local entry = {who = who, text = text}
 	list[#list + 1] = entry
 	if #list > MOST_LINES then
