@@ -40,6 +40,7 @@ class RemoteUpstream:
         self.turns = TURNS
         self._gateway = gateway
         self._client: aiohttp.ClientSession | None = None
+        self._closed = False
         self._personas: dict[str, str] = {}
         self._known_at = float("-inf")
 
@@ -81,6 +82,7 @@ class RemoteUpstream:
 
     async def close(self) -> None:
         """Close the connections."""
+        self._closed = True
         client, self._client = self._client, None
         if client is not None:
             await client.close()
@@ -117,6 +119,8 @@ class RemoteUpstream:
         Raises:
             ProtocolError: It refuses, or is away.
         """
+        if self._closed:
+            raise away("the bridge stops")
         if self._client is None:
             self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(None))
         token = self._gateway.token
