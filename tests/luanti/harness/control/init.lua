@@ -26,6 +26,7 @@ function control.ask(npc, request)
 	request.on_done = function(turn)
 		note.done = note.done + 1
 		note.by, note.why, note.status, note.whole = turn.by, turn.why, turn.status, turn.shown
+		note.served_by = turn.served_by
 		note.done_us = core.get_us_time()
 	end
 	note.asked_us = core.get_us_time()
