@@ -175,7 +175,7 @@ def test_players_type_what_they_like(
         bob.wait_heard("<Elder Willow> Good evening.", count)
         game.lua(f"say_in_dialogue({lua_string(text)})")
         game.wait("not forms.last:find('button%[[^%]]*;stop;') and forms.answered()")
-        shape = game.lua("leave_dialogue() return forms.shape()")
+        shape = game.lua("local shape = forms.shape() leave_dialogue() return shape")
         assert shape == game.lua("return forms.plain"), name
     assert game.problems() == []
 
