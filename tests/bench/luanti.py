@@ -56,7 +56,7 @@ FIGURES = """
 -- How long steps really take: `dtime` alone is what the engine means to take.
 steps = {}
 function steps.clear()
-    steps.took, control.dtimes, steps.last = {}, {}, nil
+    steps.took, steps.mod, control.dtimes, steps.last = {}, {}, {}, nil
 end
 steps.clear()
 core.register_globalstep(function()
@@ -66,6 +66,17 @@ core.register_globalstep(function()
     end
     steps.last = now
 end)
+-- What the mod does in a step, without what the machine does meanwhile.
+for at, fn in ipairs(core.registered_globalsteps) do
+    local origin = core.callback_origins[fn]
+    if origin and origin.mod == "llm_agent" then
+        core.registered_globalsteps[at] = function(dtime)
+            local before = core.get_us_time()
+            fn(dtime)
+            steps.mod[#steps.mod + 1] = (core.get_us_time() - before) / 1000
+        end
+    end
+end
 function steps.lua_kb()
     collectgarbage()
     collectgarbage()
@@ -167,6 +178,8 @@ class Row:
         step_p99: Server step, 99th percentile.
         step_max: Longest server step.
         dtime_max: The same as the engine counts it, in whole steps.
+        mod_p50: What the mod itself does in a step, median.
+        mod_max: The same, most.
         first_p50: First words from the Lua call, of what Palaver spoke, median.
         first_p99: The same, 99th percentile.
         canned_p99: First words of canned lines, 99th percentile.
@@ -190,6 +203,8 @@ class Row:
     step_p99: float = 0.0
     step_max: float = 0.0
     dtime_max: float = 0.0
+    mod_p50: float = 0.0
+    mod_max: float = 0.0
     first_p50: float = 0.0
     first_p99: float = 0.0
     canned_p99: float = 0.0
@@ -246,7 +261,10 @@ def served(folder: Path, chain: str) -> Iterator[Served]:
     port = free_port()
     shape = (str(TOKENS), str(GAP_MS), str(FIRST_MS))
     with (
-        running(sys.executable, "standin.py", str(port), *shape, port=port),
+        # Its complaints about a Palaver that was killed in the middle are no news.
+        running(
+            "sh", "-c", f"exec {sys.executable} standin.py {port} {' '.join(shape)} 2>&-", port=port
+        ),
         Served(make_world(folder / "bench-world", port, chain), free_port(), folder) as palaver,
     ):
         yield palaver
@@ -315,12 +333,15 @@ def measure(name: str, game: Game, palaver: Served | None, args: argparse.Namesp
     after = [cpu_s(pid) for pid in pids]
     memory.stop()
     steps = game.lua("return steps.took")
+    mod = game.lua("return steps.mod") or []
     row = Row(
         name,
         took,
         step_p50=quantile(steps, 0.5),
         step_p99=quantile(steps, 0.99),
         step_max=max(steps),
+        mod_p50=quantile(mod, 0.5),
+        mod_max=max(mod, default=0.0),
         dtime_max=max(game.lua("return control.dtimes")) * 1e3,
         server_cpu=(after[0] - before[0]) / took * 100,
         palaver_cpu=(after[1] - before[1]) / took * 100 if len(after) > 1 else 0.0,
@@ -409,6 +430,8 @@ COLUMNS = {
     "p99": "{0.step_p99:.1f}",
     "max ms": "{0.step_max:.1f}",
     "dtime max": "{0.dtime_max:.0f}",
+    "in the mod": "{0.mod_p50:.2f}",
+    "its max": "{0.mod_max:.1f}",
     "first p50": "{0.first_p50:.0f}",
     "p99 ms": "{0.first_p99:.0f}",
     "canned p99": "{0.canned_p99:.0f}",

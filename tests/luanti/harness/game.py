@@ -52,6 +52,7 @@ SETTINGS = {
     "enable_damage": "false",
     "default_privs": "interact, shout",
 }
+LISTENS = "listening on"
 PROBLEM = re.compile(r"(?m)^.*\b(?:ERROR|WARNING)\[.*$")
 
 
@@ -97,7 +98,6 @@ class Game:
         self._numbers = itertools.count(1)
         self._write(dict(mods or {}), agent=agent)
         self.process: subprocess.Popen[Any]
-        self._output = (self.folder / "output.txt").open("wb")
 
     def _write(self, mods: dict[str, str | Path], *, agent: bool) -> None:
         # Older than 5.13 look into .minetest, newer ones into .luanti unless the old one is there.
@@ -127,7 +127,7 @@ class Game:
         try:
             self.start()
         except BaseException:
-            self.stop()
+            self.__exit__()
             raise
         return self
 
@@ -136,16 +136,20 @@ class Game:
         if hasattr(self, "process"):
             self.process.kill()
         self.stop()
+        if self.program.root:
+            # Nobody else clears that up.
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Start it, and wait until players could join.
+        """Start it, and wait until players could join; after `stop` in the same world.
 
         Raises:
             AssertionError: It does not start; with its log.
         """
+        before = self.log.count(LISTENS)
         self.spawn()
         wait_for(
-            lambda: "listening on" in self.log.lower() or self.process.poll() is not None,
+            lambda: self.log.count(LISTENS) > before or self.process.poll() is not None,
             lambda: f"the game server to listen:\n{self.log}",
         )
         assert self.process.poll() is None, f"the game server ended:\n{self.log}{self.output}"
@@ -162,22 +166,19 @@ class Game:
             *("--port", str(self.port), "--logfile", inside(self._log)),
             home=self.folder / "home",
         )
-        self.process = subprocess.Popen(
-            command,
-            cwd=self.folder,
-            # A POST without a body reads it, and would wait for whoever types.
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-        )
+        with (self.folder / "output.txt").open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                # A POST without a body reads it, and would wait for whoever types.
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
 
     def stop(self) -> int:
-        """End it and remove its folder where nobody else does; safe to call twice."""
-        self._output.close()
-        code = end(self.process, signal.SIGINT) if hasattr(self, "process") else 0
-        if self.program.root:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        return code
+        """End it as Ctrl-C does, and return its exit code; safe to call twice."""
+        return end(self.process, signal.SIGINT) if hasattr(self, "process") else 0
 
     @property
     def log(self) -> str:

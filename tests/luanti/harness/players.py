@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Player:
 
     def __init__(self, game: Game, name: str, tmp_path: Path) -> None:
         self.game, self.name = game, name
-        folder = tmp_path / f"client-{name}"
+        folder = Path(tempfile.mkdtemp(prefix=f"client-{name}-", dir=tmp_path))
         mods = folder / ".minetest" / "clientmods"
         mods.mkdir(parents=True)
         shutil.copytree(HERE / "bot", mods / "bot")

@@ -48,9 +48,10 @@ def village(play: Callable[..., Game], palaver: Gateway) -> Village:
 
 @pytest.fixture
 def spawn() -> Callable[[Game], None]:
-    """Sets the two into a game, once a player is there."""
+    """Sets the two into a game, as soon as there is ground."""
 
     def set_in(game: Game) -> None:
+        game.lua("core.emerge_area({x = -8, y = -4, z = -8}, {x = 48, y = 12, z = 8})")
         assert game.wait("core.get_node({x = 0, y = 0, z = 0}).name == 'base:stone'")
         assert game.lua(SPAWN)
 
