@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness.game import Game
-from harness.gateway import Answer, Gateway, Recorder, Served
-from harness.waiting import end, free_port, wait_for
+from harness.gateway import Answer, Gateway, Recorder, Served, forward, village
+from harness.waiting import LIMIT_S, end, free_port, wait_for
 
 Play = Callable[..., Game]
 STANDIN = Path(__file__).parents[2] / "bench" / "standin.py"
@@ -63,8 +65,6 @@ def model() -> Iterator[int]:
 @pytest.fixture
 def served(tmp_path: Path, model: int) -> Iterator[Served]:
     """Palaver as a process, with that model server behind the village."""
-    from harness.gateway import village
-
     world = village(tmp_path)
     with (world / "palaver.toml").open("a", encoding="utf-8") as settings:
         settings.write(
@@ -92,7 +92,7 @@ def test_nobody_is_there(play: Play, villagers: str) -> None:
 
 @pytest.mark.parametrize("answer", WRONG.values(), ids=WRONG)
 def test_another_server_is_there(play: Play, villagers: str, answer: Answer | None) -> None:
-    """Whatever answers at the address, NPCs speak, the game goes on, and Lua raises nothing."""
+    """Trap 4 and more: whatever answers there, NPCs speak, and Lua raises nothing."""
     with Recorder(lambda _: answer) as server:
         game = play(mods={"npcs": villagers}, settings={"llm_agent.url": server.url})
         for npc in ("willow", "brewer"):
@@ -106,6 +106,31 @@ def test_another_server_is_there(play: Play, villagers: str, answer: Answer | No
         assert "attempt to" not in game.log
         # One bad answer is enough to wait before the next try: no flood of requests.
         assert len(server.seen) < 12
+
+
+def test_a_server_that_never_answers(play: Play, palaver: Gateway, villagers: str) -> None:
+    """A deadline of the turn's own brings a line; requests end by themselves, and then it talks."""
+    over = threading.Event()
+    onward = forward(palaver.url)
+
+    def answer(request: dict[str, Any]) -> Answer | None:
+        if well:
+            return onward(request)
+        over.wait(LIMIT_S)
+        return None
+
+    well: list[bool] = []
+    with Recorder(answer) as server:
+        # A limit in parts of a second would be none at all before 5.14: then nothing ever ended.
+        settings = {"llm_agent.url": server.url, "llm_agent.wait_ms": 1000}
+        settings |= {"llm_agent.hold_ms": 500, "curl_parallel_limit": 4}
+        game = play(mods={"npcs": villagers}, settings=settings)
+        turns = [game.begin(npc, "Hello?") for npc in ("willow", "brewer")]
+        for number in turns:
+            assert game.turn(number)["by"] == "canned"
+        well.append(True)
+        wait_for(lambda: game.ask("willow", "Hello?")["by"] == "palaver", "Palaver to be heard")
+        over.set()
 
 
 def test_killed_and_started_again(play: Play, served: Served, villagers: str) -> None:

@@ -72,7 +72,7 @@ ODD = {
 
 
 def test_games_say_odd_things_of_npcs(play: Play, palaver: Gateway, villagers: str) -> None:
-    """What cannot be sent of an NPC's context is refused or left out; the NPC talks on."""
+    """Trap 5: what cannot be sent of an NPC's context is left out; the NPC talks on."""
     game = play(mods={"npcs": villagers}, settings={"llm_agent.url": palaver.url})
     for name, odd in ODD.items():
         # A mistake in a call may raise in the mod that made it, and in nobody else.

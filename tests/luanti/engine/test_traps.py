@@ -167,12 +167,6 @@ def test_the_address_is_a_number_by_default() -> None:
     assert "http://127.0.0.1:8765" in url
 
 
-def test_timeouts_are_whole_seconds() -> None:
-    """Half a second would be no limit at all before 5.14: the mod rounds up, to one at least."""
-    text = "".join(path.read_text(encoding="utf-8") for path in sorted(MOD.glob("**/*.lua")))
-    assert "math.ceil" in text
-
-
 @pytest.mark.parametrize("seconds", ["0", "-3", "1e9", "soon", ""])
 def test_wrong_settings_are_told(
     play: Play, palaver: Gateway, villagers: str, seconds: str
