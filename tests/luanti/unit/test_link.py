@@ -652,3 +652,33 @@ def test_messages_are_not_kept_without_bound_while_it_is_away(talk: Any) -> None
     sent = [message for one in talk.requests[before:] for message in one.body["messages"]]
     assert sent[0]["type"] == "npc.upsert"
     assert sent[-1]["set"] == {"n": 12000}
+
+
+def test_an_hour_of_silence_does_not_delay_the_first_answer(talk: Any) -> None:
+    """A new session gets the state; what has piled up before it says nothing new."""
+    fresh = "function() return {{type = 'npc.upsert', npc = 'mira', persona = 'mira'}} end"
+    talk.A.link.on_fresh(talk.lua.eval(fresh))
+    talk.server = lambda one: one.fail()
+    talk.ask()
+    talk.step()
+    talk.lua.eval(
+        "function(A) for i = 1, 3000 do"
+        " A.link.send({type = 'facts.update', set = {n = i}}) end end"
+    )(talk.A)
+
+    def server(one: Request) -> None:
+        if "start" in one.body:
+            one.answer(session="s2", fresh=True)
+        elif one.body["session"] == "s1":
+            one.refuse(410, "unknown_session")
+
+    talk.server = server
+    before = len(talk.requests)
+    while talk.state()["state"] != "up":
+        talk.step()
+    talk.step()
+    talk.ask()
+    talk.step()
+    sent = [one.sent for one in talk.requests[before:]]
+    assert sent[-1] == ["turn.start"]
+    assert sum(len(one) for one in sent) == 2, "only the state and the question"

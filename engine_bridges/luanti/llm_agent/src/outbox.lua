@@ -151,12 +151,12 @@ function outbox.drop_ask(turn)
 	return false
 end
 
---- Throws away what is about turns that have begun: a new session knows nothing of them.
--- The rest stays: it may be sent behind the state, since what it changes ends as the state has it.
+--- Throws away all but the turns that wait, for a new session: it gets the whole state, and knows
+-- nothing of turns that have begun. What has piled up in an hour of silence would only delay it.
 function outbox.clear()
 	local rest = {}
 	for _, entry in ipairs(entries) do
-		if entry.ask or entry.turn == nil then
+		if entry.ask then
 			rest[#rest + 1] = entry
 		else
 			forget(entry)

@@ -77,8 +77,8 @@ end
 
 --- Opens a new one, with the whole state.
 function session.open(probe)
-	outbox.clear()
 	local entries = session.state()
+	outbox.clear()
 	outbox.put_back(entries)
 	outbox.lossy = false
 	-- What is too much for this request follows when it is answered.
