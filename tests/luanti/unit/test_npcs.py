@@ -120,6 +120,46 @@ def test_one_turn_at_a_time_per_npc_and_player() -> None:
     assert [turn.text for turn in world.turns] == ["one", "two"]
 
 
+def test_a_long_cooldown_lasts() -> None:
+    """It is not forgotten when silent pairs are, and who must wait long is told at once."""
+    world = World(cooldown_s="120")
+    world.speak(text="one")
+    world.stub.finish(world.turns[0], "One.")
+    world.stub["pass"](90)
+    assert world.speak(text="two") == (None, "cooldown")
+    world.stub["pass"](15)
+    assert world.speak(text="three") == (None, "queued")
+    world.stub["pass"](16)
+    assert [turn.text for turn in world.turns] == ["one", "three"]
+
+
+def test_who_asks_under_a_long_cooldown_gets_a_canned_line() -> None:
+    """The form does not wait for an answer that will not come."""
+    world = World(cooldown_s="120")
+    world.speak(text="one")
+    world.stub.finish(world.turns[0], "One.")
+    world.rightclick()
+    world.fields(said="two", key_enter_field="said")
+    assert "field[" in world.forms[-1]
+    lines = [str(line) for line in world.mod.canned.lines.cooldown.values()]
+    assert any(line in world.forms[-1] for line in lines)
+
+
+def test_a_player_keeps_few_npcs_thinking() -> None:
+    """Whoever runs from one to the next is not answered by all; other mods are not bound."""
+    world = World()
+    said = {"via": "chat"}
+    for i in range(6):
+        world.npc(f"n{i}")
+    answers = [world.speak(f"n{i}", text="hello", opts=said) for i in range(6)]
+    assert answers[:4] == ["t1", "t2", "t3", "t4"]
+    assert answers[4:] == [(None, "many")] * 2
+    assert world.speak("n5", text="hello") == "t5"
+    world.stub.finish(world.turns[4], "Hello.")
+    world.stub.finish(world.turns[0], "Hello.")
+    assert world.speak("n4", text="hello", opts=said) == "t6"
+
+
 def test_two_players_do_not_wait_for_each_other() -> None:
     """A turn with one player does not hold up another's."""
     world = World()

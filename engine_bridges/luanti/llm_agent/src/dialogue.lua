@@ -142,7 +142,7 @@ local function ask(player, name, view, raw)
 	if long then
 		add(name, view.npc, "note", A.S("Only the first @1 characters were heard.", A.npcs.MAX_SAID))
 	end
-	view.speaking, view.reply = true, nil
+	view.speaking = true
 	local body = view.object and view.object:get_pos() and view.object or nil
 	local turn, reason = A.npcs.speak(view.npc, name, {text = text}, {
 		via = "dialogue",
@@ -151,7 +151,11 @@ local function ask(player, name, view, raw)
 	})
 	if not turn and reason ~= "queued" then
 		view.speaking = false
-		add(name, view.npc, "note", A.S(REASONS[reason] or "@1 does not answer.", npc.name))
+		if reason == "cooldown" then
+			add(name, view.npc, "npc", A.canned.line(view.npc, "cooldown", name))
+		else
+			add(name, view.npc, "note", A.S(REASONS[reason] or "@1 does not answer.", npc.name))
+		end
 	end
 	send(name, view)
 end

@@ -7,6 +7,8 @@ local A, M = ...
 local MAX_SAID = 2000 -- code points of what one player can say at once
 local MAX_QUEUED_S = 20 -- a question older than that is forgotten
 local MAX_PAIRS = 2000
+local MAX_OPEN_OF_PLAYER = 4 -- NPCs that one player can keep thinking by what they say
+local KEPT_S = 10 -- a pair that is silent for so long is forgotten, unless it is cooling down
 local TICK_S = 0.1
 
 local pairs_open = {} -- "npc|player" -> {turn = true | turn, queued, at}
@@ -123,9 +125,9 @@ local function drop_queued(pair)
 	end
 end
 
-local function prune()
+local function prune(kept_s)
 	for key, pair in pairs(pairs_open) do
-		if not pair.turn and not pair.queued and A.now() - (pair.at or 0) > 10 then
+		if not pair.turn and not pair.queued and A.now() - (pair.at or 0) > kept_s then
 			pairs_open[key] = nil
 			pairs_count = pairs_count - 1
 		end
@@ -136,7 +138,7 @@ local function pair_of(key)
 	local pair = pairs_open[key]
 	if not pair then
 		if pairs_count >= MAX_PAIRS then
-			prune()
+			prune(KEPT_S)
 			if pairs_count >= MAX_PAIRS then
 				return nil
 			end
@@ -148,13 +150,24 @@ local function pair_of(key)
 	return pair
 end
 
+-- Seconds until an NPC that has just spoken with somebody does so again.
 local function cooling(pair, opts)
-	return not opts.no_cooldown and pair.at and A.now() - pair.at < A.settings.cooldown_s
+	if opts.no_cooldown or not pair.at then
+		return 0
+	end
+	return math.max(0, A.settings.cooldown_s - (A.now() - pair.at))
+end
+
+-- Asking many at once costs whoever runs the server, and no player reads it all.
+local function asks_too_many(player, opts)
+	return player and (opts.via == "dialogue" or opts.via == "chat")
+		and #A.turns.of_player(player) >= MAX_OPEN_OF_PLAYER
 end
 
 --- Let an NPC answer `what` ({text = } or {cue = }; a string is a text).
 -- Returns the id of the turn, or nil and why not: "unknown", "empty", "gone" (the player has left),
--- "queued" (it comes when the NPC is free), "busy", or the reason that the link gives.
+-- "queued" (it comes when the NPC is free), "busy", "cooldown" (it will not be free soon), "many" (the
+-- player asks too many at once), or the reason that the link gives.
 function M.speak(id, player, what, opts)
 	opts = opts or {}
 	local npc = M.get(id)
@@ -172,14 +185,19 @@ function M.speak(id, player, what, opts)
 	local pair = pair_of(key_of(npc, player, opts))
 	if not pair then
 		return nil, "busy"
+	elseif not pair.turn and asks_too_many(player, opts) then
+		return nil, "many"
 	end
 	if player and text and A.actions and A.actions.heard then
 		A.protect.call("npcs.heard", A.actions.heard, id, player, text)
 	end
 	local job = {npc = id, player = player, text = text, cue = cue, opts = opts, at = A.now()}
-	if pair.turn or cooling(pair, opts) then
+	local wait_s = pair.turn and 0 or cooling(pair, opts)
+	if pair.turn or wait_s > 0 then
 		if pair.queued or opts.no_queue then
 			return nil, "busy"
+		elseif wait_s > MAX_QUEUED_S then
+			return nil, "cooldown"
 		end
 		pair.queued = job
 		waiting = waiting + 1
@@ -211,7 +229,7 @@ table.insert(A.steps, {name = "npcs", fn = function(dtime)
 	since, since_prune = since + dtime, since_prune + dtime
 	if since_prune >= 30 then
 		since_prune = 0
-		prune()
+		prune(math.max(KEPT_S, A.settings.cooldown_s))
 	end
 	if since < TICK_S or waiting == 0 then
 		return
@@ -222,7 +240,7 @@ table.insert(A.steps, {name = "npcs", fn = function(dtime)
 		local job = pair.queued
 		if job and A.now() - job.at > MAX_QUEUED_S then
 			drop_queued(pair)
-		elseif job and not pair.turn and not cooling(pair, job.opts) then
+		elseif job and not pair.turn and cooling(pair, job.opts) == 0 then
 			due[#due + 1] = pair
 		end
 	end
