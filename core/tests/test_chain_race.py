@@ -209,6 +209,19 @@ def test_an_instant_backend_that_hangs_does_not() -> None:
     assert told.trail[1:] == [("static", "late"), ("last_words", "served")]
 
 
+def test_authored_lines_one_after_another_long_after_the_end() -> None:
+    """Each has its half second, and is waited for: nobody looks at the clock all the time."""
+    one = ScriptedBackend("one", [wait(450), BackendUnavailable("one", "no lines")])
+    static = ScriptedBackend("static", [wait(300), "Hm.", Finish()])
+    hangs = ScriptedBackend("local", HANGS)
+
+    async def main() -> Told:
+        chain = make_chain(hangs, one, static, instant=("one", "static"))
+        return await tell(chain, first_text_ms=600, total_ms=600)
+
+    assert deltas(run(main())) == [(600 - RESERVE_MS + 450 + 300, "Hm.")]
+
+
 def test_static_in_the_middle_of_a_chain_ends_it() -> None:
     """What comes after authored lines is asked only if they fail."""
     local, static, fast = scripts(

@@ -236,14 +236,17 @@ class Race:
     # The race itself.
 
     async def _wait(self) -> None:
-        due = [self._turn.ends_at + INSTANT_S if self._hurry else self._words_by]
+        # Once nobody but authored lines may speak, each attempt's own limit is all there is to wait
+        # for: a timer for what is past would go off at once, again and again.
+        due = [] if self._hurry else [self._words_by]
         if self._filler_at is not None:
             due.append(self._filler_at)
-        timer = self._loop.call_at(min(due), self.news)
+        timer = self._loop.call_at(min(due), self.news) if due else None
         try:
             await self._wake
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
 
     def _heard(self) -> Attempt | None:
         return self.winner
