@@ -229,6 +229,34 @@ def test_nothing_is_taken_that_was_not_offered(deeds: Deeds) -> None:
     assert (deeds.held(APPLE), deeds.stock(APPLE)) == (1, 4)
 
 
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("Do you like apples?", 5),
+        ("Here are 20 apples.", 20),
+        ("Seven apples for you, and not 3", 7),
+        ("Take all my apples!", 30),
+    ],
+)
+def test_no_more_is_taken_than_was_offered(deeds: Deeds, text: str, most: int) -> None:
+    """A word about apples is not all of them: a number, or "all", allows more."""
+    deeds.put(APPLE, 30)
+    if most < 30:
+        assert deeds.act("take_item", text, item="apple", count=most + 1) == (
+            False, f"the player spoke of only {most} apples; ask how many",
+        )  # fmt: skip
+    assert deeds.held(APPLE) == 30
+    assert deeds.act("take_item", text, item="apple", count=most)[0]
+
+
+def test_what_the_hand_holds_is_offered(deeds: Deeds) -> None:
+    """As much of it as the hand holds."""
+    deeds.put(APPLE, 30)
+    deeds.player.wielded = f"{APPLE} 12"
+    assert deeds.act("take_item", "For you.", item="apple", count=13)[0] is False
+    assert deeds.act("take_item", "For you.", item="apple", count=12)[0]
+
+
 def test_what_is_worn_or_written_on_stays(deeds: Deeds) -> None:
     """A worn tool and an item with notes are not counted and not taken: they are one of a kind."""
     deeds.world.put(deeds.player, "default:sword_wood 1 500", None)
@@ -324,7 +352,7 @@ def test_no_sequence_of_actions_makes_or_loses_an_item(
     """Player, stock and open quests together hold the same items, whatever the model proposes."""
     deeds = Deeds()
     deeds.player = deeds.world.player("sam", deeds.pos(0, 0, 0), size)
-    words = "bread elixir apple rose mese crystal fragment sword"
+    words = "all bread elixir apple rose mese crystal fragment sword"
 
     def everything() -> dict[str, int]:
         total = {name: deeds.held(name) + deeds.stock(name) for name in NAMES}

@@ -662,8 +662,7 @@ def test_an_hour_of_silence_does_not_delay_the_first_answer(talk: Any) -> None:
     talk.ask()
     talk.step()
     talk.lua.eval(
-        "function(A) for i = 1, 3000 do"
-        " A.link.send({type = 'facts.update', set = {n = i}}) end end"
+        "function(A) for i = 1, 3000 do A.link.send({type = 'facts.update', set = {n = i}}) end end"
     )(talk.A)
 
     def server(one: Request) -> None:

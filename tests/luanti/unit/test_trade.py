@@ -45,7 +45,12 @@ def test_a_purchase(deeds: Deeds) -> None:
 @pytest.mark.parametrize(
     ("args", "text", "why"),
     [
-        ({"item": "bread", "count": 11}, WANT, "you have only 10 of 11 breads left"),
+        ({"item": "bread", "count": 11}, "11 breads", "you have only 10 of 11 breads left"),
+        (
+            {"item": "bread", "count": 9},
+            WANT,
+            "the player spoke of only 5 breads; ask how many",
+        ),
         ({"item": "apple"}, "apple", "you do not deal in apple"),
         ({"item": COIN}, WANT, "you do not deal in mese crystal fragment"),
         ({"item": "bread", "deal": "buy"}, WANT, "the player has no bread"),
@@ -233,11 +238,11 @@ def test_no_sequence_of_trades_makes_a_player_richer(
     deeds.mod.trade.change_will("alchemist", "sam", will)
     for item, count, deal, emotion in deals:
         deeds.mod.trade.felt("alchemist", emotion, 1)
-        deeds.act("trade", f"buy and sell {item}", item=item, count=count, deal=deal)
+        deeds.act("trade", f"buy and sell all {item}", item=item, count=count, deal=deal)
         assert min(deeds.stock(item) for item in (BREAD, ELIXIR, COIN)) >= 0
     for item in ("bread", "elixir"):
         held = deeds.held(BREAD if item == "bread" else ELIXIR)
-        deeds.act("trade", f"sell {item}", item=item, count=held, deal="buy")
+        deeds.act("trade", f"sell all {item}", item=item, count=held, deal="buy")
     if not deeds.held(BREAD) and not deeds.held(ELIXIR):
         assert deeds.held(COIN) <= 99
     assert deeds.held(COIN) + deeds.stock(COIN) == 149

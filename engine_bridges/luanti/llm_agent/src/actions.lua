@@ -16,7 +16,7 @@ local MAX_MESSAGE = 200
 local path = A.path .. "/src/"
 local arguments = assert(loadfile(path .. "actions/arguments.lua"))(A)
 local offers = assert(loadfile(path .. "actions/offers.lua"))(A)
-actions.heard = offers.heard
+actions.heard, actions.too_many = offers.heard, offers.too_many
 
 local registered, names = {}, {}
 local seen, seen_ring, seen_at = {}, {}, 0
@@ -175,7 +175,8 @@ function actions.perform(npc, player_name, name, given, ctx)
 	ctx = ctx or {}
 	ctx.npc, ctx.player_name = npc.id, player_name
 	ctx.offered = function(item)
-		return player ~= nil and offers.offered(ctx, player, item)
+		local most = player and offers.amount(ctx, player, item) or 0
+		return most > 0, most
 	end
 	return def.run(npc, player, args, ctx)
 end
@@ -215,7 +216,8 @@ function actions.on_action(turn, message)
 		ok = ok == true,
 		message = words and A.text.line(tostring(words), MAX_MESSAGE) or nil,
 	}, { now = true })
-	A.log("info", ("%s: %s %s (%s)"):format(turn.npc, name, ok and "done" or "refused", words or ""))
+	A.log("info", ("%s: %s %s (%s)"):format(turn.npc, A.text.line(name, 64), ok and "done" or "refused",
+		words or ""))
 end
 
 -- Whether an action moves this body now: its entity then leaves it alone.

@@ -71,8 +71,13 @@ A.actions.register("take_item", {
 		local item, why = A.items.find(args.item, A.items.held(player))
 		if not item then
 			return false, why
-		elseif not ctx.offered(item) then
+		end
+		local offered, most = ctx.offered(item)
+		why = A.actions.too_many(most, args.count, item)
+		if not offered then
 			return false, ("the player did not offer %s"):format(A.items.plain(item))
+		elseif why then
+			return false, why
 		elseif A.trade.room(npc, item) < args.count then
 			return false, "you cannot carry more " .. A.items.plain(item)
 		end

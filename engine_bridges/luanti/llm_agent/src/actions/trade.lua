@@ -95,9 +95,16 @@ A.actions.register("trade", {
 			return false, why
 		elseif not A.trade.price(npc, nil, item, 1) then
 			return false, "you do not deal in " .. A.items.plain(item)
-		elseif not ctx.offered(item) and not (args.deal ~= "buy" and ctx.offered(currency)) then
+		end
+		local asked, most = ctx.offered(item)
+		if not asked and not (args.deal ~= "buy" and ctx.offered(currency)) then
 			return false, ("the player did not ask to %s %s"):format(args.deal == "buy" and "sell" or "buy",
 				A.items.plain(item))
+		end
+		-- Who holds out coins and names nothing wants one.
+		why = A.actions.too_many(math.max(1, most), args.count, item)
+		if why then
+			return false, why
 		end
 		local deal = args.deal == "buy" and buy or sell
 		local ok, words, price = deal(npc, player, item, args.count, currency)
