@@ -146,3 +146,26 @@ def test_one_timer_for_all() -> None:
         assert {sink.text for sink in sinks} == {"Good evening."}
 
     run(main())
+
+
+def test_a_sink_with_a_bug_is_its_own_trouble(caplog: pytest.LogCaptureFixture) -> None:
+    """The text of other replies goes out, now and later."""
+
+    class Broken(Sink):
+        def emit(self, head: str, tail: str) -> None:
+            super().emit(head, tail)
+            if len(self.frames) == 2:
+                raise RuntimeError("a bug")
+
+    async def main() -> None:
+        loop, pace = asyncio.get_running_loop(), Pace(WINDOW_S)
+        sinks = [Sink(), Broken(), Sink()]
+        replies = [Reply(make_turn(), sink, loop.time, pace) for sink in sinks]
+        for said in ("Good", " evening", ", traveller."):
+            for reply in replies:
+                reply.say(said)
+            await asyncio.sleep(WINDOW_S * 2)
+        assert {sink.text for sink in sinks} == {"Good evening, traveller."}
+
+    run(main())
+    assert "could not be sent" in caplog.text

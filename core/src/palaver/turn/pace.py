@@ -7,9 +7,12 @@ token did. One timer serves every reply of a gateway, so nothing is set per toke
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 __all__ = ["Pace"]
+
+log = logging.getLogger("palaver.turn")
 
 
 class Pace:
@@ -32,4 +35,8 @@ class Pace:
     def _all(self) -> None:
         waiting, self._waiting = self._waiting, []
         for let_out in waiting:
-            let_out()
+            try:
+                let_out()
+            except Exception:
+                # One whose sink has a bug must not keep back the text of all others.
+                log.exception("the text of a reply could not be sent")
