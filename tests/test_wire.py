@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 from websockets.exceptions import ConnectionClosed
 
@@ -22,6 +23,14 @@ from palaver.testing.transcripts import Line, Transcript, fill, load, matches
 
 FOLDER = Path(__file__).parent / "wire"
 TRANSCRIPTS = [load(path) for path in sorted(FOLDER.glob("*.jsonl"))]
+SCHEMA = json.loads(
+    (FOLDER.parents[1] / "docs/reference/messages.schema.json").read_text(encoding="utf-8")
+)
+CLIENT, SERVER = (
+    Draft202012Validator({"$ref": f"#/$defs/{side}", "$defs": SCHEMA["$defs"]})
+    for side in ("ClientMessage", "ServerMessage")
+)
+"""The published schemas, which other languages make their types and tests of."""
 
 
 class Player:
@@ -71,6 +80,7 @@ class Player:
 
     async def receive(self, engine: FakeEngine, connection: str) -> dict[str, Any]:
         message = await engine.receive()
+        SERVER.validate(message)
         if message["type"] == "turn.delta":
             self.said[connection, message["turn"]] += message["text"]
         return message
@@ -225,7 +235,7 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda t: t.name)
 def test_messages_are_of_the_protocol(transcript: Transcript) -> None:
-    """Every message of a transcript is one of the models', but those marked as bad."""
+    """Every message fits the models and the published schemas, but those marked as bad."""
     for line in transcript.lines:
         if line.action != "msg":
             continue
@@ -235,11 +245,14 @@ def test_messages_are_of_the_protocol(transcript: Transcript) -> None:
             for entry in whole.get("trail", []):
                 entry.setdefault("at_ms", 0)
             server_message(whole)
+            SERVER.validate(whole)
         elif line.bad:
             with pytest.raises(ValidationError):
                 client_message(message)
+            assert not CLIENT.is_valid(message)
         else:
             client_message(message)
+            CLIENT.validate(message)
 
 
 def test_every_message_is_shown() -> None:

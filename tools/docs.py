@@ -1,4 +1,4 @@
-"""Makes the reference pages in docs/reference that come from the code.
+"""Makes what comes from the code in docs/reference: pages, and descriptions for machines.
 
     python tools/docs.py            write them
     python tools/docs.py --check    fail if one is out of date
@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from docs_asyncapi import asyncapi_page
 from docs_docstrings import signature, to_markdown
 from docs_fields import field_table, nested_models
+from docs_openapi import openapi_page
+from docs_schema import schema_page
 from pydantic import BaseModel
 from workspace import ROOT
 
@@ -287,6 +290,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "persona.md": persona_page,
     "cli.md": cli_page,
+    "messages.schema.json": schema_page,
+    "asyncapi.json": asyncapi_page,
+    "openapi.json": openapi_page,
 }
 
 
