@@ -69,7 +69,7 @@ class Deeds:
         """Propose an action, and return the one answer to it."""
         count, answer = self.world.act(npc, player, name, self.table(args), text, call)
         assert count == 1, f"{count} answers"
-        assert (answer.type, answer.turn) == ("action.result", "turn")
+        assert answer.type == "action.result"
         return answer.ok, answer.message
 
     def find(self, words: str) -> Any:

@@ -418,7 +418,7 @@ local calls = 0
 function world.act(npc, player, name, args, text, call)
 	calls = calls + 1
 	local before = #world.sent
-	world.A.actions.on_action({ id = "turn", npc = npc, player = player, text = text },
+	world.A.actions.on_action({ id = world.turn or "turn" .. calls, npc = npc, player = player, text = text },
 		{ call = call or "turn." .. calls, name = name, args = args })
 	return #world.sent - before, world.sent[#world.sent].message
 end

@@ -79,6 +79,7 @@ def test_only_listed_actions_run(deeds: Deeds) -> None:
 
 def test_each_call_runs_and_is_answered_once(deeds: Deeds) -> None:
     """A `turn.action` that comes again, by ask and by poll, gives nothing away twice."""
+    deeds.world.turn = "t1"
     assert deeds.act("give_item", item="bread", call="turn.1")[0]
     count, _ = deeds.world.act("alchemist", "sam", "give_item", deeds.table({"item": "bread"}),
                                None, "turn.1")  # fmt: skip
@@ -211,6 +212,28 @@ def test_a_gift_needs_room() -> None:
     assert (deeds.held(BREAD), deeds.stock(BREAD)) == (95, 10)
     assert deeds.act("give_item", item="bread", count=4) == (True, "you gave 4 breads")
     assert (deeds.held(BREAD), deeds.stock(BREAD)) == (99, 6)
+
+
+def test_presents_have_an_end(deeds: Deeds) -> None:
+    """However nicely a player asks, an NPC gives so much and no more for twenty minutes."""
+    deeds.npc["def"].goods[BREAD].stock = 100
+    for _ in range(2):
+        assert deeds.act("give_item", item="bread", count=10)[0]
+    assert deeds.act("give_item", item="bread") == (
+        False, "you have given the player enough for now",
+    )  # fmt: skip
+    deeds.world.player("kim", deeds.pos(0, 0, 0), 32)
+    assert deeds.act("give_item", player="kim", item="bread", count=10)[0]
+    deeds.world.now += 1300
+    assert deeds.act("give_item", item="bread", count=10)[0]
+
+
+def test_the_purse_is_no_present(deeds: Deeds) -> None:
+    """What an NPC pays with is given away only where its definition deals in it."""
+    assert deeds.act("give_item", item=COIN, count=5)[0] is False
+    goods = {COIN: {"price": 1, "stock": 9}}
+    deeds.add_npc("banker", goods=goods)
+    assert deeds.act("give_item", npc="banker", item=COIN, count=5)[0]
 
 
 def test_nothing_is_taken_that_was_not_offered(deeds: Deeds) -> None:

@@ -216,3 +216,16 @@ def test_who_leaves_keeps_the_quests(deeds: Deeds) -> None:
     deeds.act("start_quest", **QUEST)
     deeds.world.leave(deeds.player)
     assert titles(deeds) == ["Whispering Herbs"]
+
+
+def test_a_quest_is_not_set_and_done_in_one_breath(deeds: Deeds) -> None:
+    """What a player carries is not taken for a quest that they have not even heard of."""
+    deeds.put(ROSE, 10)
+    deeds.world.turn = "t1"
+    assert deeds.act("start_quest", **QUEST)[0]
+    assert deeds.act("complete_quest") == (
+        False, "you have only just set that quest; let the player answer first",
+    )  # fmt: skip
+    assert deeds.held(ROSE) == 10
+    deeds.world.turn = "t2"
+    assert deeds.act("complete_quest")[0]

@@ -73,6 +73,7 @@ function trade.goods(npc)
 	end
 	if currency and next(goods) and not goods[currency] then
 		goods[currency] = ware({ price = 1, stock = tonumber(def.purse) or PURSE })
+		goods[currency].purse = true
 	end
 	goods_of[npc.id] = { def = npc.def, goods = goods, currency = currency }
 	return goods, currency
@@ -81,6 +82,12 @@ end
 function trade.currency(npc)
 	local _, currency = trade.goods(npc)
 	return currency
+end
+
+-- Whether an item is what the NPC pays with, and nothing that its definition says it deals in.
+function trade.is_purse(npc, item)
+	local good = trade.goods(npc)[item]
+	return good ~= nil and good.purse == true
 end
 
 local function stock_of(npc)

@@ -2,6 +2,28 @@
 local A = ...
 
 local MAX_GIFT = 10
+-- So many pieces one NPC gives one player within that time, however nicely they ask.
+local MOST_GIVEN, GIVEN_S = 20, 1200
+local MAX_KNOWN = 500
+
+local given, known = {}, 0
+
+-- What a player was given lately: {n, at}.
+local function gifts(npc, player)
+	local key = npc.id .. "|" .. player:get_player_name()
+	local gift = given[key]
+	if not gift then
+		known = known + 1
+		if known > MAX_KNOWN then
+			given, known = {}, 1
+		end
+		gift = { n = 0, at = A.now() }
+		given[key] = gift
+	elseif A.now() - gift.at > GIVEN_S then
+		gift.n, gift.at = 0, A.now()
+	end
+	return gift
+end
 
 local function first_of(set, fallback)
 	local list = {}
@@ -48,12 +70,19 @@ A.actions.register("give_item", {
 			return false, "you have no " .. A.items.plain(item)
 		elseif stock < args.count then
 			return false, ("you have only %d of %s"):format(stock, A.items.counted(args.count, item))
+		elseif A.trade.is_purse(npc, item) then
+			return false, "your purse is for buying; nobody gets it as a present"
+		end
+		local gift = gifts(npc, player)
+		if gift.n + args.count > MOST_GIVEN then
+			return false, "you have given the player enough for now"
 		end
 		local ok, reason, one = A.items.exchange(player, {}, { { item, args.count } })
 		if not ok then
 			return false, A.items.why(player, reason, one)
 		end
 		A.trade.add(npc, item, -args.count)
+		gift.n = gift.n + args.count
 		local words = A.items.counted(args.count, item)
 		tell(player, A.S("@1 gives you @2.", npc.name or npc.id, words))
 		return true, "you gave " .. words

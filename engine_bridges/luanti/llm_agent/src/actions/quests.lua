@@ -1,6 +1,8 @@
 -- start_quest and complete_quest: the model writes the quest, the game sees that it can be done.
 local A = ...
 
+local ONE_TURN_S = 600 -- ids of turns begin again with the game
+
 local function gives_quests(npc)
 	return npc.def.quests ~= false and next((A.trade.goods(npc))) ~= nil
 end
@@ -39,7 +41,7 @@ A.actions.register("start_quest", {
 			required = { "title", "item", "count", "reward" },
 		}
 	end,
-	run = function(npc, player, args)
+	run = function(npc, player, args, ctx)
 		local item, why = A.items.find(args.item, A.items.held(player), true)
 		if not item then
 			return false, why
@@ -61,6 +63,7 @@ A.actions.register("start_quest", {
 			count = args.count,
 			reward = reward,
 			reward_count = args.reward_count,
+			turn = ctx.turn,
 		})
 		if not quest then
 			return false, why
@@ -92,6 +95,11 @@ local function meant(open, words, player)
 	return open[1]
 end
 
+-- Set and done in one breath would take items that the player never agreed to give.
+local function just_set(quest, ctx)
+	return quest.turn == ctx.turn and A.trade.clock() - quest.at < ONE_TURN_S
+end
+
 A.actions.register("complete_quest", {
 	description = "take the items of your quest from the player and give the reward",
 	safe = true,
@@ -100,13 +108,16 @@ A.actions.register("complete_quest", {
 		type = "object",
 		properties = { quest = text("its title, if there are several", 60, "Whispering Herbs") },
 	},
-	run = function(npc, player, args)
+	run = function(npc, player, args, ctx)
 		local name = player:get_player_name()
 		local open = A.quests.open(name, npc.id)
 		if #open == 0 then
 			return false, "the player has no quest of yours"
 		end
 		local quest = meant(open, args.quest, player)
+		if just_set(quest, ctx) then
+			return false, "you have only just set that quest; let the player answer first"
+		end
 		local ok, why = A.quests.complete(npc, player, quest)
 		if not ok then
 			return false, why
