@@ -53,6 +53,8 @@ class Mailbox:
         self._last: dict[str, Item] = {}
         self._bytes = 0
         self._open: set[str] = set()
+        self._spoken: set[str] = set()
+        """Open turns of which there were words."""
         self._asks: dict[str, set[asyncio.Future[None]]] = {}
         self._poll: Poll | None = None
         self._urgent = False
@@ -88,10 +90,15 @@ class Mailbox:
                 self._open.add(turn)
             elif kind == "turn.done":
                 self._open.discard(turn)
+        first = kind == "turn.delta" and turn not in self._spoken
+        if first:
+            self._spoken.add(turn)
+        elif kind == "turn.done":
+            self._spoken.discard(turn)
         self._bytes += len(frame)
         if self._bytes > KEPT_BYTES or len(self._items) > KEPT_MESSAGES:
             self._make_room()
-        self._wake(kind, turn)
+        self._wake(kind, turn, first=first)
 
     def replay(self, frames: Iterable[str]) -> None:
         """Take what came while there was no connection."""
@@ -109,6 +116,7 @@ class Mailbox:
             self._items.clear()
             self._last.clear()
             self._open.clear()
+            self._spoken.clear()
             self._wake_all()
 
     def pause(self, error: ProtocolError | None) -> None:
@@ -155,22 +163,25 @@ class Mailbox:
             await asyncio.wait({woken}, timeout=wait_s)
         except asyncio.CancelledError:
             # The mod has left: what came in for it is the poll's now.
-            if self._poll is not None and woken.done():
+            self._forget(turn, woken)
+            if self._poll is not None and self._news():
                 self._poll.wake()
             raise
-        finally:
-            self._asks[turn].discard(woken)
-            if not self._asks[turn]:
-                del self._asks[turn]
+        self._forget(turn, woken)
         self._check()
+
+    def _forget(self, turn: str, woken: asyncio.Future[None]) -> None:
+        self._asks[turn].discard(woken)
+        if not self._asks[turn]:
+            del self._asks[turn]
 
     async def poll(self, wait_s: float, linger_s: float) -> bool:
         """Wait for whatever there is besides what asks wait for.
 
         Args:
             wait_s: How long for the first message.
-            linger_s: How long for more after it; not where the mod has to answer, or nothing more
-                is to come.
+            linger_s: How long for more after it; not where the mod has to answer, a turn begins to
+                speak, or nothing more is to come.
 
         Returns:
             Whether it is still the poll; a later one takes its place, and gets the messages.
@@ -245,7 +256,7 @@ class Mailbox:
             for item in self._items.values()
         )
 
-    def _wake(self, kind: str, turn: str) -> None:
+    def _wake(self, kind: str, turn: str, *, first: bool) -> None:
         last = kind == "turn.done" and not self._open
         asks = self._asks.get(turn) if self._asks else None
         if asks is not None:
@@ -255,7 +266,8 @@ class Mailbox:
                         woken.set_result(None)
             if not last:
                 return
-        if last or kind == "turn.action":
+        if last or first or kind == "turn.action":
+            # Nobody waits longer than they must for an answer, for first words, or for nothing.
             self._urgent = True
         poll = self._poll
         if poll is None or kind == "turn.accepted" or (poll.lingers and not self._urgent):
