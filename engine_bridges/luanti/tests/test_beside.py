@@ -481,12 +481,19 @@ def test_addresses(address: str, url: str, http: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "localhost", "127.0.0.1:8765", "ftp://h", "ws://h:x", "ws://"]
+    "address", ["", "localhost", "127.0.0.1:8765", "ftp://h", "ws://h:x", "ws://", "ws://[::1"]
 )
 def test_no_address(address: str) -> None:
     """What is no address is told with one that is."""
     with pytest.raises(ConfigError, match=r"such as ws://127\.0\.0\.1:8765"):
         gateway_at(address)
+
+
+def test_address_with_a_password() -> None:
+    """What stands in an address is told to whoever asks, so no secret may be in it."""
+    with pytest.raises(ConfigError, match="--token-env") as problem:
+        gateway_at("wss://engine:secret@palaver.example.org")
+    assert "secret" not in str(problem.value)
 
 
 def test_token_that_is_not_set() -> None:

@@ -110,14 +110,20 @@ def gateway_at(address: str, token: str | None = None) -> Gateway:
     Raises:
         ConfigError: It is no address.
     """
-    parts = urlsplit(address)
     try:
+        parts = urlsplit(address)
         scheme, known = _SCHEMES.get(parts.scheme), bool(parts.hostname) and parts.port != 0
-    except ValueError:  # A port that is none.
+    except ValueError:  # Brackets or a port that are none.
         scheme, known = None, False
     if scheme is None or not known:
         raise ConfigError(
             f"{address!r} is no address; write one such as ws://127.0.0.1:8765", key="--gateway"
+        )
+    if "@" in parts.netloc:
+        # It would stand in every message about this address.
+        raise ConfigError(
+            "an address holds no name and no password; give the token with --token-env",
+            key="--gateway",
         )
     ws = "wss" if scheme == "https" else "ws"
     path = parts.path if parts.path not in ("", "/") else "/v1"
