@@ -224,6 +224,22 @@ async def test_ping(game: Any) -> None:
     assert pong == {"type": "pong", "nonce": "n1"}
 
 
+async def test_half_a_character_in_an_id(game: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a mod sent broken comes back as something that the engine can read."""
+    half = r'{"type": "%s", "id": "a\ud83d", "turn": "t\ud83d", "nonce": "n\ud83d", "npc": "n"}'
+    kinds = ("ping", "session.start", "turn.start", "turn.start")
+    messages = ",".join(half % kind for kind in kinds)
+    monkeypatch.setattr(sessions.ModSession, "allows", lambda _, left=[1]: left and left.pop())
+    monkeypatch.setattr(exchange, "PACE_S", 0.0)
+    raw = f'{{"session": "{game.session}", "messages": [{messages}]}}'.encode()
+    status, answer = await game.send(raw=raw)
+    pong, *errors = answer["messages"]
+    assert (status, pong["nonce"]) == (200, "n\ufffd")
+    codes = {"bad_message", "rate_limited"}
+    assert codes == {one["code"] for one in errors}
+    assert {one["re"] for one in errors} == {"a\ufffd"}
+
+
 async def test_a_whole_game_at_once(opened: Any) -> None:
     """A new session may tell of more than the rate allows at once: what is too much waits."""
     async with opened(overrides={"limits.messages_per_s": 50.0}) as game:
@@ -288,6 +304,18 @@ async def test_places(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sessions, "SPARE_S", 0.0)
         await game.join()
         assert (await game.send({"session": first}))[0] == 410
+
+
+async def test_a_start_that_fails_keeps_no_place(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session whose first request was refused is known to nobody, and does not live on."""
+    monkeypatch.setattr(sessions, "MOST_SESSIONS", 1)
+    async with opened() as game:
+        for _ in range(3):
+            status, answer = await game.send({"start": {"client": {"name": "m"}}, "turn": "t"})
+            assert (status, answer["error"]["code"]) == (400, "bad_message")
+        await game.join()
 
 
 async def test_requests_at_once(game: Any, monkeypatch: pytest.MonkeyPatch) -> None:

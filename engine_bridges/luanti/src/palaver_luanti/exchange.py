@@ -20,6 +20,7 @@ from palaver.server.frames import to_frame
 from palaver.server.rates import TokenBucket
 from palaver.server.security import Principal
 from palaver_luanti.bodies import BODY_BYTES, ExchangeBody, read_body
+from palaver_luanti.letters import mend
 from palaver_luanti.mailbox import MOST_MESSAGES
 from palaver_luanti.problems import engine, problem
 from palaver_luanti.sessions import ModSession, ModSessions
@@ -74,15 +75,27 @@ class Exchange:
             raise ProtocolError(
                 "bad_message", f"`session` or `start` is missing; send one, such as {EXAMPLE}"
             )
-        with session.at_work():
-            session.mailbox.seen(cursor)
-            errors, ended = await self._tell(session, body.messages)
-            if ended:
-                await session.close()
+        try:
+            with session.at_work():
+                return await self._serve(session, body, cursor, fresh=fresh)
+        except BaseException:
+            if fresh:
+                # Its mod will never know its id.
                 self._sessions.end_soon(session)
-                return _answer(session, fresh, cursor, errors, more=False)
-            frames, cursor, more = await self._wait(session, body, cursor, told=len(errors))
-            return _answer(session, fresh, cursor, errors + frames, more=more)
+            raise
+
+    async def _serve(
+        self, session: ModSession, body: ExchangeBody, cursor: int, *, fresh: bool
+    ) -> str:
+        """Do what a request asks for in its session, and return the answer."""
+        session.mailbox.seen(cursor)
+        errors, ended = await self._tell(session, body.messages)
+        if ended:
+            await session.close()
+            self._sessions.end_soon(session)
+            return _answer(session, fresh, cursor, errors, more=False)
+        frames, cursor, more = await self._wait(session, body, cursor, told=len(errors))
+        return _answer(session, fresh, cursor, errors + frames, more=more)
 
     async def _tell(
         self, session: ModSession, messages: list[dict[str, Any]]
@@ -164,7 +177,9 @@ class Exchange:
         if most <= 0:
             return [], cursor, True
         if body.turn is not None:
-            if not told and not mailbox.knows(body.turn):
+            # What this request started may be over, and seen by a poll, before we come here.
+            started = any(one.get("turn") == body.turn for one in body.messages)
+            if not told and not started and not mailbox.knows(body.turn):
                 raise ProtocolError(
                     "bad_message",
                     f"there is no turn {body.turn!r}; send its turn.start in the same request",
@@ -210,19 +225,18 @@ def _answer(session: ModSession, fresh: bool, cursor: int, frames: list[str], *,
 
 def _pong(message: dict[str, Any]) -> str:
     nonce = message.get("nonce")
-    return to_frame(m.Pong(nonce=nonce[:128] if isinstance(nonce, str) else None))
+    return mend(to_frame(m.Pong(nonce=nonce[:128] if isinstance(nonce, str) else None)))
 
 
 def _refused(message: dict[str, Any], code: Any, hint: str, *, retryable: bool = False) -> str:
     """Return the error about a message that is not even passed on."""
     id_, turn = message.get("id"), message.get("turn")
     starts = message.get("type") == "turn.start"
-    return to_frame(
-        m.Error(
-            code=code,
-            message=hint,
-            re=id_[:128] if isinstance(id_, str) else None,
-            turn=turn[:128] if starts and isinstance(turn, str) else None,
-            retryable=retryable,
-        )
+    error = m.Error(
+        code=code,
+        message=hint,
+        re=id_[:128] if isinstance(id_, str) else None,
+        turn=turn[:128] if starts and isinstance(turn, str) else None,
+        retryable=retryable,
     )
+    return mend(to_frame(error))
