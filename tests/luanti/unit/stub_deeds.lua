@@ -233,8 +233,9 @@ end
 function core.register_on_player_receive_fields(fn)
 	table.insert(world.on_fields, fn)
 end
+core.registered_chatcommands = {}
 function core.register_chatcommand(name, def)
-	world.commands[name] = def
+	world.commands[name], core.registered_chatcommands[name] = def, def
 end
 function core.show_formspec(name, formname, form)
 	table.insert(world.forms, { name = name, formname = formname, form = form })
@@ -318,6 +319,7 @@ function world.load()
 	local A = { api = core, path = path, steps = {} }
 	world.A = A
 	world.on_leave, world.on_fields, world.commands, world.on_loaded = {}, {}, {}, {}
+	core.registered_chatcommands = { quests = world.other_quests }
 	function A.log(level, text)
 		table.insert(world.logged, { level, text })
 	end

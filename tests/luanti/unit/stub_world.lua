@@ -258,6 +258,10 @@ end
 function core.pos_to_string(pos)
 	return ("(%d,%d,%d)"):format(pos.x, pos.y, pos.z)
 end
+function core.string_to_pos(text)
+	local x, y, z = text:match("^%(([-%d.]+),([-%d.]+),([-%d.]+)%)$")
+	return x and vector.new(tonumber(x), tonumber(y), tonumber(z)) or nil
+end
 function core.dir_to_yaw(dir)
 	return math.atan2(-dir.x, dir.z)
 end

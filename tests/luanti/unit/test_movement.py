@@ -90,6 +90,24 @@ def test_follow_and_stop(deeds: Deeds) -> None:
     assert far(deeds, 27) < 4
 
 
+def test_nobody_leads_an_npc_out_of_its_home(deeds: Deeds) -> None:
+    """However often it follows, and after a restart too, it stays near the place it was set at."""
+    for x in range(0, 150, 3):
+        deeds.player.pos = deeds.pos(x, 0, 0)
+        deeds.act("follow")
+        deeds.world.step(1.5)
+    assert 50 < far(deeds, 1) < 60
+    assert deeds.act("follow")[0] is False
+    entity = deeds.mod.npcs.object("alchemist").entity
+    assert entity.home.x == 1
+    deeds.reload()
+    deeds.player.pos = deeds.pos(66, 0, 0)
+    assert deeds.act("follow") == (False, "that is too far from your home")
+    assert deeds.act("go_to", place="home", player=None)[0]
+    deeds.world.step(40)
+    assert far(deeds, 1) < 3
+
+
 def test_follow_ends(deeds: Deeds) -> None:
     """Following ends after its time, and where the player is gone."""
     deeds.npc["def"].follow_s = 5

@@ -295,19 +295,26 @@ def test_the_body_remembers_who_it_is() -> None:
     assert entity.get_staticdata(entity) == "willow"
     assert world.body.armor.immortal == 1
     assert entity.on_punch(entity, world.sam) is True
+    entity.home = world.pos(3, -1, 4)
+    kept = entity.get_staticdata(entity)
+    assert kept == "willow (3,-1,4)"
+    again = world.spawn(kept, 9, 0, 0).entity
+    assert (again.npc_id, again.home.x, again.home.y, again.home.z) == ("willow", 3, -1, 4)
+    assert again.get_staticdata(again) == kept
 
 
 def test_a_body_without_an_npc_is_silent_and_can_be_removed() -> None:
     """After an update that lacks an NPC its body stays, says so, and an admin can remove it."""
     world = World()
+    world.spawn("forgotten", 1, 0, 0)
     body = world.spawn("forgotten", 1, 0, 0)
-    assert world.logged("forgotten")
+    assert len(world.logged("forgotten")) == 1, "said once, however often it is loaded"
     world.rightclick(body)
     assert "no longer known" in world.chat[-1]
     assert world.forms == []
     assert body.entity.get_staticdata(body.entity) == "forgotten"
     world.sam.privs.llm_agent_admin = True
-    assert world.command("remove forgotten") == (True, "Removed: 1")
+    assert world.command("remove forgotten") == (True, "Removed: 2")
     assert world.no_errors()
 
 
@@ -320,9 +327,14 @@ def test_the_egg_sets_an_npc_and_takes_it_back() -> None:
         "above": {"x": 0, "y": 0, "z": 2}})  # fmt: skip
     stack = world.lua.globals().ItemStack("llm_agent:egg_elder_willow 2")
     egg.on_place(stack, sam, pointed)
+    assert (stack.count, world.mod.npcs.object("elder_willow")) == (2, None)
+    assert "llm_agent_admin" in world.chat[-1]
+    sam.privs.llm_agent_admin = True
+    egg.on_place(stack, sam, pointed)
     assert stack.count == 1
     body = world.mod.npcs.object("elder_willow")
     sam.wielded = "llm_agent:egg_elder_willow"
+    sam.privs.llm_agent_admin = None
     body.entity.on_punch(body.entity, sam)
     assert world.mod.npcs.object("elder_willow") is not None, "no privilege, no removal"
     sam.privs.llm_agent_admin = True
@@ -335,12 +347,28 @@ def test_no_egg_in_a_protected_place() -> None:
     """Protection holds for NPCs too."""
     world = World(empty=True, examples=True)
     sam = world.join("sam", 0, 0, 0)
+    sam.privs.llm_agent_admin = True
     world.stub.protected = True
     egg = world.stub["items"]["llm_agent:egg_alchemist"]
     pointed = world.table({"type": "node", "under": {"x": 0, "y": -1, "z": 2},
         "above": {"x": 0, "y": 0, "z": 2}})  # fmt: skip
     egg.on_place(world.lua.globals().ItemStack("llm_agent:egg_alchemist"), sam, pointed)
     assert world.mod.npcs.object("alchemist") is None
+
+
+def test_an_egg_that_makes_nothing_is_kept() -> None:
+    """Where the engine makes no body, the egg stays in the hand."""
+    world = World(empty=True, examples=True)
+    sam = world.join("sam", 0, 0, 0)
+    sam.privs.llm_agent_admin = True
+    world.lua.execute("core.add_entity = function() end")
+    egg = world.stub["items"]["llm_agent:egg_alchemist"]
+    pointed = world.table({"type": "node", "under": {"x": 0, "y": -1, "z": 2},
+        "above": {"x": 0, "y": 0, "z": 2}})  # fmt: skip
+    stack = world.lua.globals().ItemStack("llm_agent:egg_alchemist 2")
+    egg.on_place(stack, sam, pointed)
+    assert stack.count == 2
+    assert world.no_errors()
 
 
 def test_a_body_without_ground_stays_where_it_was_set() -> None:

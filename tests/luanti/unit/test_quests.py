@@ -229,3 +229,14 @@ def test_a_quest_is_not_set_and_done_in_one_breath(deeds: Deeds) -> None:
     assert deeds.held(ROSE) == 10
     deeds.world.turn = "t2"
     assert deeds.act("complete_quest")[0]
+
+
+def test_the_command_of_another_mod_is_left_alone(deeds: Deeds) -> None:
+    """Two mods with one command would stop the server; ours has another name then, and says so."""
+    assert set(deeds.world.commands) == {"quests"}
+    deeds.world.other_quests = deeds.table({})
+    deeds.reload()
+    assert set(deeds.world.commands) == {"npc_quests"}
+    deeds.put(ROSE, 1)
+    assert deeds.act("start_quest", **QUEST)[0]
+    assert "See /npc_quests." in list(deeds.world.chat.values())[-1][2]

@@ -1,7 +1,8 @@
 -- The body of an NPC: the entity `llm_agent:npc`, and the spawn eggs that set it into the world.
 --
--- What is kept in the map is the NPC's id, a text. If a world has an NPC that no mod registers any
--- more, its body stays where it is, silent, and wakes up when somebody registers it again.
+-- What is kept in the map is the NPC's id, a text, and behind it the home of one that has walked away. If a
+-- world has an NPC that no mod registers any more, its body stays where it is, silent, and wakes up when
+-- somebody registers it again.
 local A = ...
 
 local M = {}
@@ -87,20 +88,32 @@ function Body:animate(name)
 end
 
 function Body:get_staticdata()
-	return self.npc_id
+	return self.npc_id .. (self.home and " " .. core.pos_to_string(self.home) or "")
+end
+
+local warned = {} -- ids: a block of the map is loaded again and again
+
+local function warn_of_unknown(id, pos)
+	if not warned[id] then
+		warned[id] = true
+		A.log("warning", ("the NPC %q at %s is in the map, but no mod registers it; it stays silent. "
+			.. "Remove it with /llm_agent remove %s"):format(id, core.pos_to_string(vector.round(pos)), id))
+	end
 end
 
 function Body:on_activate(staticdata)
-	if type(staticdata) == "string" and A.npcs.define.is_id(staticdata) then
-		self.npc_id = staticdata
+	local kept = type(staticdata) == "string" and staticdata or ""
+	local id, home = kept:match("^(%S+) (%(.*%))$")
+	if A.npcs.define.is_id(id or kept) then
+		self.npc_id, self.home = id or kept, home and core.string_to_pos(home)
 	end
+	-- Those of one block are loaded together, but need not look around in the same step.
+	self.clock = math.random() * TICK_S
 	self.object:set_armor_groups({immortal = 1})
 	self.object:set_acceleration(GRAVITY)
 	self:dress()
 	if not A.npcs.get(self.npc_id) then
-		A.log("warning", ("the NPC %q at %s is in the map, but no mod registers it; it stays silent. "
-			.. "Remove it with /llm_agent remove %s"):format(self.npc_id,
-			core.pos_to_string(vector.round(self.object:get_pos())), self.npc_id))
+		warn_of_unknown(self.npc_id, self.object:get_pos())
 	end
 end
 
@@ -146,7 +159,7 @@ function Body:on_step(dtime)
 	end
 	self.clock = 0
 	self:hold()
-	if A.movement and A.movement.moving(self.npc_id) then
+	if A.movement and A.movement.moving(self.npc_id, self.object) then
 		return -- who walks looks where they go
 	end
 	local npc, pos = A.npcs.get(self.npc_id), self.object:get_pos()
@@ -217,15 +230,20 @@ local function place(id, stack, placer, pointed)
 	local def = core.registered_nodes[under.name]
 	-- A chest or a door is opened, not covered with villagers, unless one sneaks.
 	if def and def.on_rightclick and placer:is_player() and not placer:get_player_control().sneak then
-		return def.on_rightclick(pointed.under, under, placer, stack, pointed)
+		return def.on_rightclick(pointed.under, under, placer, stack, pointed) or stack
 	end
 	local name = placer:get_player_name()
 	local pos = pointed.above
-	if core.is_protected(pos, name) then
+	-- Nobody can kill it, so in creative mode, where eggs are free, it would be there for ever.
+	if name ~= "" and not core.check_player_privs(name, {llm_agent_admin = true}) then
+		core.chat_send_player(name, A.S("You need the privilege @1 to place an NPC.", "llm_agent_admin"))
+		return nil
+	elseif core.is_protected(pos, name) then
 		core.record_protection_violation(pos, name)
 		return nil
+	elseif not M.spawn(id, {x = pos.x, y = pos.y - 0.5, z = pos.z}, placer:get_pos()) then
+		return nil
 	end
-	M.spawn(id, {x = pos.x, y = pos.y - 0.5, z = pos.z}, placer:get_pos())
 	if name == "" or not core.is_creative_enabled(name) then
 		stack:take_item()
 	end

@@ -11,12 +11,14 @@ local MAX_WALKERS = 24
 local THINK_S = 0.25
 local SPEED, JUMP = 3, 6.3
 local MAX_FAR = 64
+local HOME_FAR = 56 -- less, so that there always is a way home
 local LOST = 24
 local MAX_DROP = 3
 local PATH_NEAR, PATH_ROUND, PATH_PAUSE_S, MAX_PATHS = 16, 5, 1, 4
 local STUCK_THINKS, MAX_STUCK_THINKS = 4, 24
 
 local jobs, count = {}, 0
+local homes = setmetatable({}, { __mode = "k" })
 local last_path = -PATH_PAUSE_S
 
 -- Whose body it is -------------------------------------------------------------------------------
@@ -74,6 +76,22 @@ function movement.moving(npc_id, object)
 	return job ~= nil and (object == nil or object == job.object)
 end
 
+-- Where a body was before it first walked, or nil. Our own keeps it in the map: else players could lead
+-- it away, a little further with every restart. What another mod keeps of its entities is its own affair.
+function movement.home(object)
+	local entity = object:get_luaentity()
+	return entity and entity.name == "llm_agent:npc" and entity.home or homes[object]
+end
+
+local function set_home(object, pos)
+	local entity = object:get_luaentity()
+	if entity and entity.name == "llm_agent:npc" then
+		entity.home = vector.round(pos)
+	else
+		homes[object] = pos
+	end
+end
+
 -- Begins a walk. `job` holds `goal` (a function that returns a position, or nil to end it), `near`
 -- (how close is there), `seconds`, `stay` (follow on instead of ending there), `on_end(why)`.
 -- Returns true, or false and words for the model.
@@ -84,10 +102,14 @@ function movement.start(npc, job)
 	end
 	local object = A.npcs.object(npc.id)
 	local goal, pos = job.goal(), object:get_pos()
+	local home = movement.home(object) or pos
+	local away = vector.distance(pos, home)
 	if not goal then
 		return false, "that is not here"
 	elseif vector.distance(pos, goal) > MAX_FAR then
 		return false, "that is too far to walk"
+	elseif vector.distance(goal, home) > math.max(HOME_FAR, away) then
+		return false, "that is too far from your home"
 	end
 	movement.stop(npc.id, "stopped")
 	if count >= MAX_WALKERS then
@@ -98,8 +120,9 @@ function movement.start(npc, job)
 	job.ends = A.now() + job.seconds
 	-- Thinking is spread over the steps, so that walkers do not all look around in the same one.
 	job.next = A.now() + THINK_S * (count % 4) / 4
-	job.stuck, job.paths, job.home, job.object = 0, 0, pos, object
+	job.stuck, job.paths, job.home, job.leash, job.object = 0, 0, home, math.max(HOME_FAR, away), object
 	jobs[npc.id], count = job, count + 1
+	set_home(object, home)
 	return true
 end
 
@@ -210,7 +233,7 @@ local function think(npc_id, job)
 		return movement.stop(npc_id, "late")
 	elseif vector.distance(pos, goal) > (job.stay and LOST or MAX_FAR * 2) then
 		return movement.stop(npc_id, "gone")
-	elseif vector.distance(pos, job.home) > MAX_FAR then
+	elseif vector.distance(pos, job.home) > job.leash then
 		return movement.stop(npc_id, "late")
 	end
 	if flat(pos, goal) <= job.near and math.abs(pos.y - goal.y) < 3 then

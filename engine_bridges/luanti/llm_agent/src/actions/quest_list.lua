@@ -7,6 +7,8 @@ local FORM = "llm_agent:quests"
 
 local chosen, shown = {}, {}
 
+quests.command = "quests"
+
 local function progress(player_name, quest)
 	return tostring(math.min(quest.count, quests.has(player_name, quest.item)))
 end
@@ -39,7 +41,8 @@ local function form(player_name)
 	chosen[player_name] = at
 	local rows = {}
 	for i, quest in ipairs(open) do
-		rows[i] = core.formspec_escape(("%s (%s/%d)"):format(quest.title, progress(player_name, quest), quest.count))
+		-- A # at the beginning would be a colour.
+		rows[i] = core.formspec_escape((" %s (%s/%d)"):format(quest.title, progress(player_name, quest), quest.count))
 	end
 	local parts = {
 		"formspec_version[4]size[11,8]",
@@ -95,7 +98,7 @@ local function command(name, param)
 	if number then
 		local quest = quests.open(name)[tonumber(number)]
 		if not quest then
-			return false, A.S("You have no quest @1; see /quests.", number)
+			return false, A.S("You have no quest @1; see @2.", number, "/" .. quests.command)
 		end
 		quests.drop(name, quest.id)
 		return true, A.S("You dropped the quest: @1", quest.title)
@@ -113,8 +116,16 @@ core.register_on_leaveplayer(A.protect.wrap("quest_list.on_leave", function(play
 	local name = player:get_player_name()
 	chosen[name], shown[name] = nil, nil
 end))
-core.register_chatcommand("quests", {
-	params = "[list | drop <number>]",
-	description = A.S("Shows your quests"),
-	func = A.protect.wrap("quests.command", command, false),
-})
+
+-- The engine stops where two mods register one command, and many games have quests: so ours comes last,
+-- and under another name where that one is taken.
+core.register_on_mods_loaded(A.protect.wrap("quests.register", function()
+	if core.registered_chatcommands.quests then
+		quests.command = "npc_quests"
+	end
+	core.register_chatcommand(quests.command, {
+		params = "[list | drop <number>]",
+		description = A.S("Shows your quests"),
+		func = A.protect.wrap("quests.command", command, false),
+	})
+end))

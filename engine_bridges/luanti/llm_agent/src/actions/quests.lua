@@ -70,8 +70,8 @@ A.actions.register("start_quest", {
 		end
 		local words = A.items.counted(quest.count, item)
 		local prize = A.items.counted(quest.reward_count, reward)
-		core.chat_send_player(player:get_player_name(), A.S("New quest: @1. Bring @2 to @3 for @4. See /quests.",
-			quest.title, words, quest.npc_name, prize))
+		core.chat_send_player(player:get_player_name(), A.S("New quest: @1. Bring @2 to @3 for @4. See @5.",
+			quest.title, words, quest.npc_name, prize, "/" .. A.quests.command))
 		return true, ("the quest is set: bring %s for %s"):format(words, prize)
 	end,
 })

@@ -4,7 +4,6 @@ local A, movement = ...
 local LOOK = 24
 local MAX_LOOKED_AT = 16
 local GO_S = 60
-local homes = {}
 
 local function body_free(npc)
 	return npc.def.walks ~= false
@@ -75,7 +74,8 @@ local function goal_of(npc, player, text)
 	end
 	local pos = place_of(npc, wanted)
 	if not pos and (wanted == "home" or wanted == "back") then
-		pos = homes[npc.id]
+		local object = A.npcs.object(npc.id)
+		pos = object and movement.home(object)
 	end
 	local x, y, z = text:match("^%s*(%-?%d+),%s*(%-?%d+),%s*(%-?%d+)%s*$")
 	if x then
@@ -87,17 +87,6 @@ local function goal_of(npc, player, text)
 		end
 	end
 	return neighbour(npc, wanted)
-end
-
--- Where an NPC was before it first went anywhere is its home, unless its definition names one.
-local function begin(npc, job)
-	local object = A.npcs.object(npc.id)
-	local pos = object and object:get_pos()
-	local ok, why = movement.start(npc, job)
-	if ok and pos and not homes[npc.id] then
-		homes[npc.id] = pos
-	end
-	return ok, why
 end
 
 local function a_flag(value)
@@ -129,7 +118,7 @@ A.actions.register("follow", {
 			return true, "you stay here"
 		end
 		local seconds = math.max(5, math.min(600, tonumber(npc.def.follow_s) or 120))
-		local ok, why = begin(npc, {
+		local ok, why = movement.start(npc, {
 			goal = follow_player(player:get_player_name()),
 			near = 2.5,
 			seconds = seconds,
@@ -169,7 +158,7 @@ A.actions.register("go_to", {
 		if not goal then
 			return false, ('you know no place "%s" here'):format(args.place)
 		end
-		local ok, why = begin(npc, { goal = goal, near = 1.5, seconds = GO_S })
+		local ok, why = movement.start(npc, { goal = goal, near = 1.5, seconds = GO_S })
 		return ok, why or "you are on your way"
 	end,
 })
