@@ -195,3 +195,51 @@ def test_the_players_language_is_told() -> None:
     world.speak(text="Hallo")
     upsert = [one for one in world.turns[0].job.extra.values() if one.type == "player.upsert"]
     assert upsert[0].lang == "de"
+
+
+def test_many_large_facts_come_in_several_messages() -> None:
+    """A message that is too large would be refused, with all that is in it."""
+    world = World()
+    world.api.set_context("willow", world.table({f"fact_{i}": "x" * 900 for i in range(58)}))
+    world.api.set_context("willow", world.table({"big": ["y" * 900] * 4, "small": 1}))
+    npc = world.mod.npcs.get("willow")
+    messages = [world.plain(one) for one in world.mod.facts.messages(npc, None).values()]
+    assert all(len(json.dumps(one)) < 60_000 for one in messages)
+    about = [one["set"] for one in messages if one.get("npc") == "willow"]
+    assert len(about) == 2
+    assert len({key for part in about for key in part}) == 60
+    again = [world.plain(one) for one in world.mod.facts.replay().values()]
+    assert [one["set"] for one in again if one.get("npc") == "willow"] == about
+    assert told(world, None) == {}, "of too many facts it is always the same that are told"
+
+
+def test_a_fact_that_is_half_the_game_costs_little() -> None:
+    """A mod that gives us a table of tables of tables does not hold the server up."""
+    world = World()
+    world.lua.execute(
+        "local function many(depth) local t = {} for i = 1, 60 do"
+        " t['k' .. i] = depth > 1 and many(depth - 1) or print end return t end"
+        " local web = many(2) for key in pairs(web) do web[key].all = web end"
+        " llm_agent.set_context('willow', {web = web})"
+    )
+    calls = world.lua.eval("function(A) local n = 0 local old = A.text.clean"
+        " A.text.clean = function(...) n = n + 1 return old(...) end"
+        " return function() return n end end")(world.mod)  # fmt: skip
+    told(world)
+    assert calls() < 2000
+
+
+def test_what_was_told_of_a_player_ends_with_their_visit() -> None:
+    """Who comes back with empty hands is not thought to hold what they held then."""
+    world = World()
+    world.sam.main = world.table(["default:apple 3"])
+    world.sam.wielded = "default:sword"
+    told(world)
+    world.stub.leave("sam")
+    last = world.plain(list(world.stub.sent.values())[-1])
+    assert last == {
+        "type": "facts.update", "player": "sam",
+        "unset": ["health", "inventory", "name", "position", "wielded"],
+    }  # fmt: skip
+    world.sam = world.join("sam", 2, 0, 0)
+    assert set(told(world)["sam"]["set"]) == {"health", "name", "position"}

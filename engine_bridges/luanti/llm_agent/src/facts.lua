@@ -10,7 +10,8 @@ local MAX_BYTES = 4000
 local MAX_FACTS = 60 -- of one NPC or player; Palaver refuses more than its `limits.facts`
 local MAX_TEXT = 1000
 local MAX_DEPTH = 5
-local MAX_PARTS = 200 -- entries of one table that are looked at
+local MAX_PARTS = 1000 -- of one fact that are looked at: somebody may give us half of the game
+local MESSAGE_BYTES = 40000 -- a message with more is refused as a whole
 
 -- Other modules add {name = ..., fn = function(npc, player) -> facts}; see the bottom of this file
 -- and of src/senses.lua.
@@ -18,18 +19,23 @@ M.providers = {npc = {}, player = {}, game = {}}
 
 -- What Palaver knows: told["npc:elder_willow"].health = {print = "100", value = 100}.
 local told = {}
-local warned = {}
+
+-- Names of facts may be made up in a running game, and so be without end.
+local MAX_WARNINGS = 100
+local warned, warnings = {}, 0
 
 local function warn_once(key, text)
-	if not warned[key] then
+	if not warned[key] and warnings < MAX_WARNINGS then
 		warned[key] = true
+		warnings = warnings + 1
 		A.log("warning", text)
 	end
 end
 
--- Turns anything into what JSON can carry, or nil.
-local function plain(value, depth)
+-- Turns anything into what JSON can carry, or nil. `budget.left` is how many parts may still be looked at.
+local function plain(value, depth, budget)
 	local kind = type(value)
+	budget.left = budget.left - 1
 	if kind == "string" then
 		return A.text.clean(value, MAX_TEXT)
 	elseif kind == "boolean" then
@@ -43,30 +49,17 @@ local function plain(value, depth)
 	elseif kind ~= "table" or depth > MAX_DEPTH then
 		return nil
 	end
-	local copy, parts = {}, 0
-	if #value > 0 then
-		for _, part in ipairs(value) do
-			local ok = plain(part, depth + 1)
-			if ok ~= nil then
-				copy[#copy + 1] = ok
-			end
-			if #copy >= MAX_PARTS then
-				break
-			end
+	local copy, is_list = {}, #value > 0
+	for key, part in (is_list and ipairs or pairs)(value) do
+		if budget.left <= 0 then
+			break
 		end
-	else
-		for key, part in pairs(value) do
-			local ok
-			if type(key) == "string" and #key <= 128 then
-				ok = plain(part, depth + 1)
-			end
-			if ok ~= nil then
-				copy[A.text.clean(key, 128)] = ok
-				parts = parts + 1
-			end
-			if parts >= MAX_PARTS then
-				break
-			end
+		local ok
+		if is_list or type(key) == "string" and #key <= 128 then
+			ok = plain(part, depth + 1, budget)
+		end
+		if ok ~= nil then
+			copy[is_list and #copy + 1 or A.text.clean(key, 128)] = ok
 		end
 	end
 	return copy
@@ -125,7 +118,7 @@ local function usable(scope, key, value)
 			.. "letters, digits and _"):format(tostring(key), scope))
 		return nil
 	end
-	local ok = plain(value, 1)
+	local ok = plain(value, 1, {left = MAX_PARTS})
 	if type(ok) == "table" and next(ok) == nil then
 		-- The engine writes {} as null; a fact that is not there says the same and is no surprise.
 		return nil
@@ -157,13 +150,51 @@ local function gather(kind, npc, player, into)
 	return into
 end
 
--- The message that brings Palaver up to date, or nil where nothing changed.
-local function changes(scope, facts, target)
+local function sorted_keys(map)
+	local keys = {}
+	for key in pairs(map) do
+		keys[#keys + 1] = key
+	end
+	table.sort(keys, function(a, b)
+		return tostring(a) < tostring(b)
+	end)
+	return keys
+end
+
+-- Adds the messages that set and unset facts of a scope to a list: none where there are none, several where
+-- one would be too large.
+local function append_updates(list, scope, set, unset)
+	local kind, id = scope:match("^(%a+):?(.*)$")
+	local message, bytes
+	local function begin()
+		message, bytes = {type = "facts.update"}, 0
+		if kind ~= "game" then
+			message[kind] = id
+		end
+		list[#list + 1] = message
+	end
+	if unset and #unset > 0 then
+		begin()
+		message.unset = unset
+	end
+	for _, key in ipairs(sorted_keys(set)) do
+		local size = #key + #(A.json.encode(set[key]) or "")
+		if not message or bytes + size > MESSAGE_BYTES then
+			begin()
+		end
+		message.set = message.set or {}
+		message.set[key], bytes = set[key], bytes + size
+	end
+end
+
+-- Adds the messages that bring Palaver up to date about a scope.
+local function append_changes(list, scope, facts)
 	local known = told[scope] or {}
 	local now, count = {}, 0
-	for key, value in pairs(facts) do
-		value = usable(scope, key, value)
-		if value ~= nil and count < MAX_FACTS then
+	-- In order, so that of too many facts it is always the same ones that are told.
+	for _, key in ipairs(sorted_keys(facts)) do
+		local value = count < MAX_FACTS and usable(scope, key, facts[key])
+		if count < MAX_FACTS and value ~= nil then
 			now[key] = {print = print_of(value), value = value}
 			count = count + 1
 		end
@@ -174,35 +205,22 @@ local function changes(scope, facts, target)
 			set[key] = fact.value
 		end
 	end
-	for key in pairs(known) do
+	for _, key in ipairs(sorted_keys(known)) do
 		if now[key] == nil then
 			unset[#unset + 1] = key
 		end
 	end
 	told[scope] = now
-	if next(set) == nil and #unset == 0 then
-		return nil
-	end
-	local message = {type = "facts.update", npc = target.npc, player = target.player}
-	if next(set) ~= nil then
-		message.set = set
-	end
-	if #unset > 0 then
-		table.sort(unset)
-		message.unset = unset
-	end
-	return message
+	append_updates(list, scope, set, unset)
 end
 
 --- The `facts.update` messages to send before a turn of `npc` with `player` (an ObjectRef or nil).
 function M.messages(npc, player)
 	local list = {}
-	list[#list + 1] = changes("game", gather("game", npc, player, {}), {})
-	list[#list + 1] = changes("npc:" .. npc.id, gather("npc", npc, player, {}), {npc = npc.id})
+	append_changes(list, "game", gather("game", npc, player, {}))
+	append_changes(list, "npc:" .. npc.id, gather("npc", npc, player, {}))
 	if player then
-		local name = player:get_player_name()
-		list[#list + 1] = changes("player:" .. name, gather("player", npc, player, {}),
-			{player = name})
+		append_changes(list, "player:" .. player:get_player_name(), gather("player", npc, player, {}))
 	end
 	return list
 end
@@ -211,28 +229,22 @@ end
 function M.replay()
 	local list = {}
 	for scope, facts in pairs(told) do
-		if next(facts) ~= nil then
-			local kind, id = scope:match("^(%a+):?(.*)$")
-			local message = {type = "facts.update", set = {}}
-			if kind ~= "game" then
-				message[kind] = id
-			end
-			for key, fact in pairs(facts) do
-				message.set[key] = fact.value
-			end
-			list[#list + 1] = message
+		local set = {}
+		for key, fact in pairs(facts) do
+			set[key] = fact.value
 		end
+		append_updates(list, scope, set)
 	end
 	return list
 end
 
---- Assume that Palaver knows nothing, of one scope (as "player:sam") or at all.
-function M.forget(scope)
-	if scope then
-		told[scope] = nil
-	else
-		told = {}
-	end
+--- The messages that take back what was told of a scope (as "player:sam"), which is over. Else what a player
+-- carried at the last talk would still be true when they come back without it.
+function M.take_back(scope)
+	local list = {}
+	append_updates(list, scope, {}, sorted_keys(told[scope] or {}))
+	told[scope] = nil
+	return list
 end
 
 A.senses = assert(loadfile(A.path .. "/src/senses.lua"))(A, M)

@@ -173,7 +173,8 @@ end
 local function acquaintance(name)
 	local info = core.get_player_information and core.get_player_information(name)
 	local lang = A.settings.lang ~= "" and A.settings.lang or info and info.lang_code
-	if type(lang) ~= "string" or not lang:match("^%a%a%a?[%w_%-]*$") or #lang > 35 then
+	-- It is what the client says; the server would refuse nonsense, and with it the player.
+	if type(lang) ~= "string" or not A.settings.is_language(lang) then
 		lang = nil
 	end
 	return {type = "player.upsert", player = name, name = name, lang = lang}
@@ -220,7 +221,9 @@ A.link.on_fresh(M.state_messages)
 core.register_on_leaveplayer(A.protect.wrap("npcs.on_leave", function(player)
 	local name = player:get_player_name()
 	greeted[name] = nil
-	A.facts.forget("player:" .. name)
+	for _, message in ipairs(A.facts.take_back("player:" .. name)) do
+		A.link.send(message)
+	end
 	for _, id in ipairs(order) do
 		npcs[id].seen[name] = nil
 	end
