@@ -681,3 +681,10 @@ def test_an_hour_of_silence_does_not_delay_the_first_answer(talk: Any) -> None:
     sent = [one.sent for one in talk.requests[before:]]
     assert sent[-1] == ["turn.start"]
     assert sum(len(one) for one in sent) == 2, "only the state and the question"
+
+
+def test_a_new_token_needs_no_restart(talk: Any) -> None:
+    """After `/set` and `/llm_agent reload` the next request has it."""
+    talk.A.settings.token = "fresh"
+    talk.ask()
+    assert "Authorization: Bearer fresh" in talk.requests[-1].headers

@@ -324,6 +324,13 @@ def test_creatures_but_no_npcs(brawler: Deeds) -> None:
     brawler.world.creature("__builtin:item", brawler.pos(2, 0, 0))
     for name in ("willow", "item", "npc"):
         assert brawler.act("attack", target=name)[0] is False
+    dog = brawler.world.creature("mobs:wolf_dog", brawler.pos(2, 0, 0))
+    dog.entity.owner = "kim"
+    kitten = brawler.world.creature("mobs:kitten", brawler.pos(2, 0, 0))
+    kitten.entity.tamed = True
+    brawler.world.creature("__builtin:falling_node", brawler.pos(2, 0, 0))
+    for name in ("dog", "kitten", "falling node"):
+        assert brawler.act("attack", target=name)[0] is False
     wolf = brawler.world.creature("mobs_monster:grey_wolf", brawler.pos(2, 0, 1))
     assert brawler.act("attack", target="the grey wolf")[0]
     brawler.world.step(10)

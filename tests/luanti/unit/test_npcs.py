@@ -250,6 +250,27 @@ def test_a_mob_of_another_mod_speaks() -> None:
     assert world.no_errors()
 
 
+def test_an_attached_mob_can_be_let_go() -> None:
+    """`/llm_agent remove` takes its voice; the mob keeps the click that it had, and may come back."""
+    world = World(empty=True)
+    world.npc("cow")
+    sam = world.join("sam", 1, 0, 0)
+    sam.privs.llm_agent_admin = True
+    world.stub.loading = None
+    clicks: list[str] = []
+    proto = world.table({"on_rightclick": lambda self, clicker: clicks.append("fed")})
+    mob = world.stub.mob("mobs:cow", world.pos(0, 0, 0), proto)
+    assert world.api.attach(mob, "cow") is True
+    assert world.command("remove cow") == (True, "Removed: 1")
+    world.rightclick(mob, sam)
+    assert (clicks, world.forms) == (["fed"], [])
+    assert mob.pos is not None
+    assert world.api.attach(mob, "cow") is True
+    world.rightclick(mob, sam)
+    assert (len(clicks), len(world.forms)) == (2, 1)
+    assert world.no_errors()
+
+
 def test_a_click_that_the_mob_took_opens_nothing() -> None:
     """A mob whose own click did something (it was fed) is not talked to by it."""
     world = World(empty=True)

@@ -29,7 +29,7 @@ def test_without_any_all_is_set_and_nothing_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "own"), [("8", 6), ("64", 62), ("500", 62), ("2", 1), ("0", 1), ("x", 6)]
+    ("limit", "own"), [("8", 6), ("64", 62), ("500", 62), ("2", 1), ("0", 1), ("x", 6), ("nan", 6)]
 )
 def test_two_requests_are_left_to_other_mods(limit: str, own: int) -> None:
     """Of what the engine sends at a time."""
@@ -65,6 +65,14 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str, used: objec
     assert len(said) == 1
     assert f"llm_agent.{name}" in said[0]
     assert "minetest.conf" in said[0]
+
+
+@pytest.mark.parametrize("name", ["url", "game", "lang", "token", "queue", "bubble"])
+def test_an_empty_value_is_none(name: str) -> None:
+    """As the engine's own menu writes what was cleared."""
+    found, said = made(**{f"llm_agent__{name}": ""})
+    assert found[name] == made()[0][name]
+    assert said == []
 
 
 def test_flags_are_words_of_the_engine() -> None:

@@ -195,7 +195,7 @@ end
 --- Take a body out of the world; of another mod's mob only the voice is taken.
 function M.remove(object)
 	local entity = object:get_luaentity()
-	A.npcs.drop_body(object)
+	A.npcs.detach(object)
 	if entity and entity.name == NAME then
 		object:remove()
 		return true

@@ -27,9 +27,10 @@ local epoch = 0
 requests.available = type(http) == "table" and type(http.fetch_async) == "function"
 	and type(http.fetch_async_get) == "function"
 
-local headers = {"Content-Type: application/json"}
-if A.settings.token ~= "" then
-	headers[2] = "Authorization: Bearer " .. A.settings.token
+-- Made anew for each request: an admin may change the token and say /llm_agent reload.
+local function headers()
+	local token = A.settings.token
+	return {"Content-Type: application/json", token ~= "" and "Authorization: Bearer " .. token or nil}
 end
 
 --- How many are in flight.
@@ -80,7 +81,7 @@ function requests.start(request)
 		-- Without a body the engine reads the server's standard input, and all mods wait.
 		data = request.body,
 		timeout = timeout,
-		extra_headers = headers,
+		extra_headers = headers(),
 		-- Since 5.16: failures are ours to log.
 		quiet = true,
 	})

@@ -19,7 +19,7 @@ end
 
 local function text(name, default, check)
 	local value = api.settings:get(PREFIX .. name)
-	if value == nil then
+	if value == nil or value == "" then
 		return default
 	end
 	local why = check and check(value)
@@ -94,14 +94,14 @@ function settings.is_language(value)
 end
 
 local function check_lang(value)
-	if value ~= "" and not settings.is_language(value) then
+	if not settings.is_language(value) then
 		return "is not a language such as fr"
 	end
 end
 
 local function check_game(value)
-	if value == "" or #value > 128 or value:find("%c") then
-		return "must have 1 to 128 characters"
+	if #value > 128 or value:find("%c") then
+		return "must have at most 128 characters"
 	end
 end
 
@@ -133,7 +133,8 @@ settings.linger_ms = number("linger_ms", 150, 0, 1000, true)
 settings.first_words_s = number("first_words_s", 2.5, 0.5, 60)
 settings.turn_s = number("turn_s", 20, 1, 300)
 
-local limit = tonumber(api.settings:get("curl_parallel_limit") or "") or 8
+local limit = tonumber(api.settings:get("curl_parallel_limit") or "")
+limit = limit and limit == limit and limit or 8
 local most = math.max(1, math.min(MOST_REQUESTS, math.floor(limit) - LEFT_TO_OTHERS))
 settings.max_requests = number("max_requests", most, 1, most, true)
 settings.queue = number("queue", 64, 1, 1000, true)

@@ -30,7 +30,12 @@ local function player_problem(player)
 	end
 end
 
--- A creature near the NPC whose name holds that word; never another NPC.
+-- Whether a creature belongs to somebody: a player must not talk an NPC into killing another's dog.
+local function owned(entity)
+	return entity.tamed or entity.owner ~= nil and entity.owner ~= ""
+end
+
+-- A creature near the NPC whose name holds that word; never another NPC, a pet, or a thing of the engine.
 local function creature(pos, wanted)
 	for i, object in ipairs(core.get_objects_inside_radius(pos, SIGHT)) do
 		if i > MAX_LOOKED_AT then
@@ -38,7 +43,7 @@ local function creature(pos, wanted)
 		end
 		local entity = object:get_luaentity()
 		local name = entity and (entity.name or ""):lower()
-		local alive = name and entity.name ~= "__builtin:item" and object:get_hp() > 0
+		local alive = name and name:sub(1, 2) ~= "__" and object:get_hp() > 0 and not owned(entity)
 		if alive and not name:match("^llm_agent:") and not A.npcs.of_object(object) then
 			if name:gsub("^[^:]*:", ""):gsub("_", " "):find(wanted, 1, true) then
 				return object

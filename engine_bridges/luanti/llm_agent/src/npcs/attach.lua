@@ -25,7 +25,7 @@ local function on_rightclick(entity, clicker, ...)
 		local ok, result = A.protect.call("attach.old_rightclick", how.old, entity, clicker, ...)
 		taken = ok and result or nil
 	end
-	if not taken and clicker and clicker:is_player() then
+	if not taken and how.id and clicker and clicker:is_player() then
 		A.protect.call("attach.on_rightclick", A.dialogue.open, clicker, how.id, entity.object)
 	end
 	return taken
@@ -54,6 +54,7 @@ function M.attach(target, id, opts)
 	if not entity or opts and opts.rightclick == false then
 		return true
 	end
+	-- Never twice: a mod that has put a click around ours would be called by what it calls.
 	local before = attached[entity]
 	if before then
 		before.id = id
@@ -63,4 +64,14 @@ function M.attach(target, id, opts)
 		entity.on_rightclick = on_rightclick
 	end
 	return true
+end
+
+--- Take the voice from an object. Its click stays in place, since others may have built on it, but does no
+-- more than what it did before.
+function M.detach(object)
+	M.drop_body(object)
+	local entity = object:get_luaentity()
+	if entity and attached[entity] then
+		attached[entity].id = nil
+	end
 end
