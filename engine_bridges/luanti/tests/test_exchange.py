@@ -253,6 +253,24 @@ async def test_a_whole_game_at_once(opened: Any) -> None:
         assert village.npcs["vlad"].facts["f119"] == 119
 
 
+async def test_many_small_requests(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message may have a request of its own, at the rate of the gateway, and none is lost."""
+    monkeypatch.setattr(exchange, "PACE_S", 15.0)
+    async with opened(overrides={"limits.messages_per_s": 50.0}) as game:
+        await game.join()
+
+        async def tell(first: int) -> list[Any]:
+            found: list[Any] = []
+            for number in range(first, first + 20):
+                fact = {"type": "facts.update", "npc": "vlad", "set": {f"f{number}": number}}
+                found += (await game.exchange(fact))["messages"]
+            return found
+
+        assert await asyncio.gather(*(tell(first) for first in (0, 20, 40, 60))) == [[]] * 4
+        facts = game.palaver.gateway.games["village"].npcs["vlad"].facts
+        assert {f"f{number}" for number in range(80)} <= facts.keys()
+
+
 async def test_too_many_messages(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages beyond the rate are refused one by one, with the turn they were about."""
     monkeypatch.setattr(exchange, "PACE_S", 0.0)

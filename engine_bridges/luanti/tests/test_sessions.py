@@ -23,6 +23,7 @@ class Line:
     """A session upstream that notes what it is told."""
 
     messages_per_s = 200.0
+    receipts = 1
 
     def __init__(self) -> None:
         self.told: list[Any] = []

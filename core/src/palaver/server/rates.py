@@ -31,3 +31,8 @@ class TokenBucket:
             return False
         self._left -= 1
         return True
+
+    def charge(self) -> None:
+        """Count what happens whether it may or not; what comes next makes up for it."""
+        if not self.take():
+            self._left -= 1

@@ -85,6 +85,8 @@ class LocalLine:
         mailbox: Where its messages go.
     """
 
+    receipts = 0
+
     def __init__(self, hub: Hub, session: Session, mailbox: Mailbox) -> None:
         limits = session.gateway.settings.limits
         self.messages_per_s = limits.messages_per_s

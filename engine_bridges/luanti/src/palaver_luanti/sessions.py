@@ -91,6 +91,8 @@ class ModSession:
             ProtocolError: There is nobody to tell, or the session is over.
         """
         assert self.line is not None
+        for _ in range(self.line.receipts):
+            self._rate.charge()
         task = asyncio.create_task(self.line.tell(messages), name="tell for a mod")
         self._telling.add(task)
         task.add_done_callback(self._told)

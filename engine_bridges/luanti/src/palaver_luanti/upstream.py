@@ -45,9 +45,11 @@ class Line(Protocol):
 
     Attributes:
         messages_per_s: How many messages it takes in a second, on average.
+        receipts: How many of these it sends itself with each `tell`.
     """
 
     messages_per_s: float
+    receipts: int
 
     async def tell(self, messages: Sequence[Mapping[str, Any]]) -> list[str]:
         """Have messages handled, in order, and return the errors about them, as frames.
