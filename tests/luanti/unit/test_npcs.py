@@ -419,3 +419,30 @@ def test_a_defined_anew_npc_keeps_its_bodies() -> None:
     seen = world.api.get_npc("willow")
     assert (seen.name, seen.context.mood) == ("Grandmother Willow", "worried")
     assert seen.pos is not None
+
+
+def test_hundreds_of_bodies_look_for_players_once_a_step() -> None:
+    """What a step costs grows with the bodies or the players, not with both."""
+    world = World()
+    for i in range(200):
+        world.spawn("willow", i % 20, 0, i // 20)
+    calls = world.lua.eval(
+        "function() local n, old = 0, core.get_connected_players"
+        " core.get_connected_players = function() n = n + 1 return old() end"
+        " return function() return n end end"
+    )()
+    world.stub["pass"](2)
+    assert 0 < calls() <= 21
+    assert len(list(world.mod.npcs.players_near(world.pos(2, 0, 0), 1).values())) == 1
+    world.stub.leave("sam")
+    assert list(world.mod.npcs.players_near(world.pos(2, 0, 0), 1).values()) == []
+
+
+def test_of_several_bodies_the_nearest_is_near() -> None:
+    """An NPC is found once, where it is nearest, and only within the radius."""
+    world = World()
+    world.spawn("willow", 3, 0, 0)
+    world.npc("far")
+    world.spawn("far", 30, 0, 0)
+    (one,) = world.mod.npcs.near(world.pos(4, 0, 0), 8).values()
+    assert (one.npc.id, one.distance) == ("willow", 1)

@@ -120,14 +120,20 @@ function M.pos(id)
 	return object and object:get_pos() or nil
 end
 
---- The NPCs around a place as {npc, object, distance}, the nearest first.
+--- The NPCs around a place as {npc, object, distance}, the nearest first; of one with several bodies the
+-- nearest. The engine looks: a world may have hundreds, and few of them are here.
 function M.near(pos, radius)
-	local list = {}
-	for _, id in ipairs(order) do
-		local object = M.object(id, pos)
-		local distance = object and vector.distance(pos, object:get_pos())
-		if distance and distance <= radius then
-			list[#list + 1] = {npc = npcs[id], object = object, distance = distance}
+	local list, found = {}, {}
+	for _, object in ipairs(core.get_objects_inside_radius(pos, radius)) do
+		local npc, at = owners[object], object:get_pos()
+		local distance = npc and at and vector.distance(pos, at)
+		local entry = found[npc]
+		if distance and not entry then
+			entry = {npc = npc, object = object, distance = distance}
+			found[npc] = entry
+			list[#list + 1] = entry
+		elseif distance and distance < entry.distance then
+			entry.object, entry.distance = object, distance
 		end
 	end
 	table.sort(list, function(a, b)
@@ -139,17 +145,39 @@ function M.near(pos, radius)
 	return list
 end
 
---- The players around a place.
-function M.players_near(pos, radius)
-	local list = {}
+-- {player, x, y, z} of all players, looked up once a step: hundreds of bodies ask who is near.
+local crowd
+
+local function look_around()
+	crowd = {}
 	for _, player in ipairs(core.get_connected_players()) do
 		local at = player:get_pos()
-		if at and vector.distance(pos, at) <= radius then
-			list[#list + 1] = player
+		if at then
+			crowd[#crowd + 1] = {player = player, x = at.x, y = at.y, z = at.z}
+		end
+	end
+end
+
+--- The players around a place.
+function M.players_near(pos, radius)
+	if not crowd then
+		look_around()
+	end
+	local list = {}
+	for _, one in ipairs(crowd) do
+		local x, y, z = one.x - pos.x, one.y - pos.y, one.z - pos.z
+		-- Who has left since has no position any more.
+		if x * x + y * y + z * z <= radius * radius and one.player:get_pos() then
+			list[#list + 1] = one.player
 		end
 	end
 	return list
 end
+
+-- The first of the mod's steps, so that the others see where everybody is now.
+table.insert(A.steps, 1, {name = "npcs.crowd", fn = function()
+	crowd = nil
+end})
 
 -- What Palaver has to know -----------------------------------------------------------------------
 
