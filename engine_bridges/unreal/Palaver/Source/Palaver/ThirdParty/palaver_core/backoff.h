@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "limits.h"
+#include "bounds.h"
 
 namespace palaver {
 

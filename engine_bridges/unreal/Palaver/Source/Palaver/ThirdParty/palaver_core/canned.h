@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "backoff.h"
-#include "limits.h"
+#include "bounds.h"
 
 namespace palaver {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "limits.h"
+#include "bounds.h"
 
 namespace palaver {
 

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "bounds.h"
 #include "json_value.h"
-#include "limits.h"
 #include "utf8.h"
 
 namespace palaver {

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "backoff.h"
-#include "limits.h"
+#include "bounds.h"
 #include "messages.h"
 #include "sink.h"
 

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "bounds.h"
 #include "data.h"
-#include "limits.h"
 
 namespace palaver {
 

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "limits.h"
+#include "bounds.h"
 #include "utf8.h"
 
 namespace palaver {

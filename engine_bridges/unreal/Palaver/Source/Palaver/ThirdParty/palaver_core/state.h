@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "bounds.h"
 #include "json_reader.h"
-#include "limits.h"
 #include "messages.h"
 
 namespace palaver {

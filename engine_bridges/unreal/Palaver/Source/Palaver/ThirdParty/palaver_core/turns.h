@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "limits.h"
+#include "bounds.h"
 #include "utf8.h"
 
 namespace palaver {
