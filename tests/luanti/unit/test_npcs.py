@@ -251,7 +251,7 @@ def test_a_mob_of_another_mod_speaks() -> None:
 
 
 def test_an_attached_mob_can_be_let_go() -> None:
-    """`/llm_agent remove` takes its voice; the mob keeps the click that it had, and may come back."""
+    """`/llm_agent remove` takes its voice; its own click stays, and it may come back."""
     world = World(empty=True)
     world.npc("cow")
     sam = world.join("sam", 1, 0, 0)
