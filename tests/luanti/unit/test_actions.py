@@ -327,6 +327,17 @@ def test_items_are_found_by_plain_words(deeds: Deeds, words: str, item: str | No
         assert found == item
 
 
+def test_several_torches_are_torches(deeds: Deeds) -> None:
+    """What is counted reads like English."""
+    deeds.lua.execute("core.registered_items['a:torch'] = {description = 'Torch'}")
+    deeds.lua.execute("core.registered_items['a:box'] = {description = 'Box of nails'}")
+    counted = deeds.mod["items"].counted
+    assert counted(1, "a:torch") == "1 torch"
+    assert counted(3, "a:torch") == "3 torches"
+    assert counted(2, "a:box") == "2 boxes of nails"
+    assert counted(2, APPLE) == "2 apples"
+
+
 def test_the_words_of_both_are_searched_first(deeds: Deeds) -> None:
     """What could be several things is the one that these two have."""
     assert deeds.act("take_item", "Take my sword.", item="sword")[1] == (

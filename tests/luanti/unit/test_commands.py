@@ -23,13 +23,16 @@ def test_status_is_readable() -> None:
     world.mod.stats.asked, world.mod.stats.answered = 10, 7
     world.mod.stats.count("canned", "away")
     world.mod.stats.first_words(0.4)
+    world.mod.stats.refusal = "there is no persona 'marta'"
     ok, text = world.command("status")
     assert ok
     rows = dict(line.split(": ", 1) for line in text.split("\n"))
-    assert rows["Palaver"] == "down at http://127.0.0.1:8765: timeout"
+    assert rows["Palaver"] == "down at http://127.0.0.1:8765 (timeout)"
     assert rows["retry"].startswith("tries again in 4 s")
     assert rows["turns"] == "10 asked, 7 answered, 0 open"
     assert rows["canned"] == "away 1"
+    assert rows["requests"].startswith("40 made, 3 failed in a row")
+    assert rows["refused"] == "there is no persona 'marta'"
     assert rows["first words"] == "p50 400 ms, p99 400 ms, most 400 ms"
     assert rows["NPCs"] == "1 registered, 1 in the world now"
     assert rows["errors"] == "none"

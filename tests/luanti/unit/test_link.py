@@ -284,6 +284,29 @@ def test_a_request_that_never_ends_is_written_off(talk: Any) -> None:
     assert talk.stats()["errors_why"] == {"no answer": 1}
 
 
+def test_a_refusal_is_a_warning_once_and_stands_in_the_status(game: Any) -> None:
+    """The persona of a new NPC is missing: its turns say less than why it was refused."""
+    talk = game()
+    persona = "there is no persona 'marta'; this world has `mira`"
+    refusal = {"type": "error", "code": "unknown_persona", "message": persona}
+
+    def server(one: Any) -> None:
+        npc = {"type": "error", "code": "unknown_npc", "message": "no NPC"}
+        turn = one.body.get("turn")
+        one.answer(refusal, *([npc | {"turn": turn}] if turn else []))
+
+    talk.connect()
+    talk.server = server
+    talk.ask(npc="marta")
+    talk.ask(npc="marta")
+    talk.wait(3)
+    assert len(talk.done) == 2
+    assert talk.stats()["refusal"] == persona
+    told = [line for line in talk.log("warning") if "refuses a message" in line]
+    assert len(told) == 1
+    assert persona in told[0]
+
+
 def test_an_engine_that_raises_does_no_harm(talk: Any) -> None:
     """Neither when it is asked nor when it is looked at."""
     talk.refuses = True

@@ -39,17 +39,21 @@ function M.report()
 	local function row(title, text)
 		lines[#lines + 1] = title .. ": " .. text
 	end
+	-- No ":" behind the address: clients would take it into the link.
 	row("Palaver", ("%s at %s%s"):format(STATES[link.state] or tostring(link.state), A.settings.url,
-		link.why and link.why ~= "" and (": " .. link.why) or ""))
+		link.why and link.why ~= "" and (" (%s)"):format(link.why) or ""))
 	if link.state == "down" and link.retry_in_s then
 		row("retry", ("tries again in %.0f s; /llm_agent reload tries now"):format(
 			math.max(0, link.retry_in_s)))
 	end
-	row("requests", ("%d made, %d failed, %d of %d under way, %d waiting"):format(link.requests or 0,
+	row("requests", ("%d made, %d failed in a row, %d of %d under way, %d waiting"):format(link.requests or 0,
 		link.failures or 0, link.inflight or 0, A.settings.max_requests, link.queued or 0))
 	row("turns", ("%d asked, %d answered, %d open"):format(stats.asked or 0, stats.answered or 0,
 		A.turns.open()))
 	row("canned", counted(stats.canned_why))
+	if stats.refusal then
+		row("refused", stats.refusal)
+	end
 	local first = stats.first_words_ms or {}
 	row("first words", ("p50 %s, p99 %s, most %s"):format(ms(first.p50), ms(first.p99), ms(first.max)))
 	local bodies = 0

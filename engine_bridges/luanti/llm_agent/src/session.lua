@@ -24,6 +24,10 @@ local on_fresh = function() return {} end
 
 local failed, ended
 
+-- Refusals that were logged as a warning. The same one comes with every turn of an NPC.
+local MOST_TOLD = 32
+local told, n_told = {}, 0
+
 --- Sets what is called with each message, `fn(message)`.
 function session.on_message(fn)
 	on_message = fn
@@ -67,6 +71,8 @@ end
 
 --- What the server has to know of everything, as entries for the outbox.
 function session.state()
+	-- What is still refused is refused again.
+	A.stats.refusal = nil
 	local ok, messages = A.protect.call("npcs.state", on_fresh)
 	local entries = {}
 	for _, message in ipairs(ok and type(messages) == "table" and messages or {}) do
@@ -78,6 +84,7 @@ end
 --- Opens a new one, with the whole state.
 function session.open(probe)
 	local entries = session.state()
+	told, n_told = {}, 0
 	outbox.clear()
 	outbox.put_back(entries)
 	outbox.lossy = false
@@ -146,6 +153,21 @@ local function refused(request, why, words)
 	lose_asks(request.entries)
 end
 
+-- Whoever runs the server has to see once why an NPC has canned lines only: its persona is not there.
+local function note_refusal(code, words)
+	local new = not told[words] and n_told < MOST_TOLD
+	if new then
+		told[words], n_told = true, n_told + 1
+	end
+	-- A turn of an NPC that was refused itself; what matters is why that was.
+	local follows = code == "unknown_npc"
+	if not follows then
+		A.stats.refusal = words
+	end
+	A.log(new and not follows and "warning" or "info",
+		("Palaver refuses a message (%s): %s"):format(code, words))
+end
+
 local function deliver(message)
 	local turn = watch.get(message.turn)
 	if turn and message.type == "turn.delta" then
@@ -156,7 +178,7 @@ local function deliver(message)
 	if message.type == "error" then
 		local code = A.text.line(message.code, 40)
 		A.stats.count("errors", code)
-		A.log("info", ("Palaver refuses a message (%s): %s"):format(code, A.text.line(message.message, 300)))
+		note_refusal(code, A.text.line(message.message, 300))
 	end
 	A.protect.call("turns.message", on_message, message)
 end

@@ -14,6 +14,7 @@ local stats = {
 	dropped = 0,    -- those of `canned` that fell out of the mod's own queue
 	requests = 0,   -- HTTP requests
 	errors = {},    -- those that failed, and messages of kind `error`, by reason
+	refusal = nil,  -- what Palaver said when it last refused a message
 }
 
 local samples, at, size = {}, 0, 0
@@ -82,6 +83,7 @@ function stats.snapshot()
 		requests = stats.requests,
 		errors = total(stats.errors),
 		errors_why = copy(stats.errors),
+		refusal = stats.refusal,
 		first_words_ms = A.json.map({
 			samples = size,
 			p50 = quantile(sorted, 0.5),

@@ -60,7 +60,8 @@ function items.counted(count, name)
 	local head, tail = items.plain(name):match("^(.-)( of .*)$")
 	head = head or items.plain(name)
 	if count ~= 1 and not head:match("s$") then
-		head = head .. "s"
+		local hisses = head:match("ch$") or head:match("sh$") or head:match("x$")
+		head = head .. (hisses and "es" or "s")
 	end
 	return ("%d %s%s"):format(count, head, tail or "")
 end
