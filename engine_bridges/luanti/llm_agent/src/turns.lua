@@ -6,15 +6,7 @@
 local A = ...
 local turns = {}
 
--- The wire's bounds are 4,000 and 8,000; nobody reads that much in a bubble.
-local MOST_SAID = 2000
-local MOST_TEXT = 8000
 local MOST_OPEN = 500
-local MOST_AUDIENCE = 32
--- The server gets this much less time for the first words than the player has patience.
-local WAY_S = 0.5
-
-local PRIORITIES = {player = true, scene = true, ambient = true, background = true}
 
 -- Open turns by id and in order, and what belongs to them but to nobody else:
 -- {started = what `start` was given, message, typewriter, seq, raw, marks, complete, acted_at, again}
@@ -22,6 +14,7 @@ local open, order, inner = {}, {}, {}
 local number = 0
 
 local link = A.link
+local message_of = assert(loadfile(A.path .. "/src/turns/message.lua"))(A)
 
 -- Ends ---------------------------------------------------------------------------------------------
 
@@ -92,93 +85,6 @@ local function give_up(turn, why)
 	turn.all = own.typewriter.all
 end
 
--- What comes ---------------------------------------------------------------------------------------
-
-local function take_text(turn, text)
-	local own = inner[turn.id]
-	local room = MOST_TEXT - own.typewriter.size
-	own.raw = own.raw + A.text.len(A.text.valid(text))
-	own.typewriter:add(A.text.clean(text, math.max(0, room)), A.now())
-	turn.all = own.typewriter.all
-	turn.first_at = turn.first_at or A.now()
-end
-
-local handlers = {}
-
-handlers["turn.delta"] = function(turn, message)
-	if type(message.text) == "string" then
-		take_text(turn, message.text)
-	end
-end
-
-handlers["turn.emotion"] = function(turn, message)
-	local own = inner[turn.id]
-	-- It colours the text after it, so it waits until that is shown.
-	table.insert(own.marks, {pos = own.typewriter.size, message = message})
-end
-
-handlers["turn.action"] = function(turn, message)
-	inner[turn.id].acted_at = A.now()
-	callback(turn, "on_action", message)
-end
-
-handlers["turn.done"] = function(turn, message)
-	local own = inner[turn.id]
-	turn.status = type(message.status) == "string" and A.text.line(message.status, 40) or "completed"
-	turn.cached = message.cached == true
-	turn.served_by = type(message.served_by) == "table" and message.served_by or nil
-	local text = type(message.text) == "string" and A.text.valid(message.text) or ""
-	if A.text.len(text) > own.raw then
-		-- Pieces that got lost on the way.
-		take_text(turn, text:sub((A.text.advance(text, 0, own.raw)) + 1))
-	end
-	if turn.all == "" and not own.acted_at then
-		give_up(turn, "away")
-	end
-	own.complete = true
-end
-
-handlers["error"] = function(turn, message)
-	local own = inner[turn.id]
-	local code = message.code
-	if code == "unknown_npc" and not own.again and link.resync() then
-		-- The server has lost what it knew of the NPC, or this turn has overtaken it.
-		own.again = true
-		link.ask(own.message)
-		return
-	end
-	give_up(turn, (code == "overloaded" or code == "rate_limited") and "busy" or "away")
-end
-
-local function on_message(message)
-	local turn = open[message.turn]
-	local handler = handlers[message.type]
-	if not turn or not handler then
-		return
-	end
-	local own = inner[turn.id]
-	local seq = message.seq
-	-- The ask and the poll may both bring it.
-	if own.complete or (type(seq) == "number" and seq <= own.seq) then
-		return
-	end
-	if type(seq) == "number" then
-		own.seq = seq
-	end
-	handler(turn, message)
-end
-
-local function on_lost(id, why, sent)
-	local turn = open[id]
-	if turn then
-		if sent then
-			-- It reaches Palaver only if the session lives on.
-			link.send({type = "turn.cancel", turn = id, heard = turn.shown})
-		end
-		give_up(turn, why)
-	end
-end
-
 -- Time ---------------------------------------------------------------------------------------------
 
 -- Looks whether a limit has passed.
@@ -243,43 +149,6 @@ function turns.step()
 end
 
 -- What others call ---------------------------------------------------------------------------------
-
-local function id_or_nil(value)
-	if type(value) == "string" and value ~= "" and #value <= 128 then
-		return value
-	end
-end
-
-local function language(value)
-	if type(value) == "string" and A.settings.is_language(value) then
-		return value
-	end
-end
-
-local function message_of(t)
-	local message = {
-		type = "turn.start",
-		npc = id_or_nil(t.npc),
-		player = id_or_nil(t.player),
-		speaker = id_or_nil(t.speaker),
-		priority = PRIORITIES[t.priority] and t.priority or nil,
-		lang = language(t.lang) or language(A.settings.lang),
-		first_text_ms = math.max(1, math.floor((A.settings.first_words_s - WAY_S) * 1000)),
-	}
-	if type(t.text) == "string" then
-		message.text = A.text.line(t.text, MOST_SAID)
-	elseif type(t.cue) == "string" then
-		message.cue = A.text.line(t.cue, MOST_SAID)
-	end
-	local audience = {}
-	for _, one in ipairs(type(t.audience) == "table" and t.audience or {}) do
-		if #audience < MOST_AUDIENCE then
-			audience[#audience + 1] = id_or_nil(one)
-		end
-	end
-	message.audience = audience[1] and audience or nil
-	return message
-end
 
 --- Starts a turn.
 -- @param t `npc`; `text` (what was said) or `cue` (what happened); `player`, `speaker`, `audience`,
@@ -382,8 +251,7 @@ function turns.open()
 	return #order
 end
 
-link.on_message(on_message)
-link.on_lost(on_lost)
+assert(loadfile(A.path .. "/src/turns/incoming.lua"))(A, open, inner, callback, give_up)
 link.on_slack(function(id)
 	local own = inner[id]
 	return own and own.typewriter:slack() or 0
