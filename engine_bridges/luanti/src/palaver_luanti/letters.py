@@ -9,7 +9,7 @@ from json.encoder import encode_basestring_ascii as quote
 
 import msgspec
 
-__all__ = ["Head", "Item", "Poll", "mend", "read_head"]
+__all__ = ["Asks", "Head", "Item", "Poll", "mend", "read_head"]
 
 
 class Head(msgspec.Struct):
@@ -87,6 +87,38 @@ class Item:
             )
         self.frame = mend(self.frame)
         return self.frame
+
+
+class Asks:
+    """Asks that wait, by their turns."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+
+    def __contains__(self, turn: str) -> bool:
+        return turn in self._waiting
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def wait(self, turn: str, wait_s: float) -> None:
+        """Wait until a turn's asks are woken, but no longer than this, in seconds."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(turn, set())
+        waiting.add(woken)
+        try:
+            await asyncio.wait({woken}, timeout=wait_s)
+        finally:
+            waiting.discard(woken)
+            if not waiting:
+                del self._waiting[turn]
+
+    def wake(self, turn: str | None = None) -> None:
+        """Let the asks of a turn go on, or all of them."""
+        for name in list(self._waiting) if turn is None else (turn,):
+            for woken in self._waiting[name]:
+                if not woken.done():
+                    woken.set_result(None)
 
 
 class Poll:

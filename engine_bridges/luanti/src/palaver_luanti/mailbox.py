@@ -13,11 +13,10 @@ wants one piece, not ten. What was given out is never joined with what comes lat
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 
 from palaver.errors import ProtocolError
-from palaver_luanti.letters import Item, Poll, read_head
+from palaver_luanti.letters import Asks, Item, Poll, read_head
 from palaver_luanti.upstream import gone
 
 __all__ = ["MOST_BYTES", "MOST_MESSAGES", "Mailbox"]
@@ -55,7 +54,7 @@ class Mailbox:
         self._open: set[str] = set()
         self._spoken: set[str] = set()
         """Open turns of which there were words."""
-        self._asks: dict[str, set[asyncio.Future[None]]] = {}
+        self._asks = Asks()
         self._poll: Poll | None = None
         self._urgent = False
 
@@ -157,23 +156,14 @@ class Mailbox:
         )
         if not waits or wait_s <= 0:
             return
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asks.setdefault(turn, set()).add(woken)
         try:
-            await asyncio.wait({woken}, timeout=wait_s)
+            await self._asks.wait(turn, wait_s)
         except asyncio.CancelledError:
             # The mod has left: what came in for it is the poll's now.
-            self._forget(turn, woken)
             if self._poll is not None and self._news():
                 self._poll.wake()
             raise
-        self._forget(turn, woken)
         self._check()
-
-    def _forget(self, turn: str, woken: asyncio.Future[None]) -> None:
-        self._asks[turn].discard(woken)
-        if not self._asks[turn]:
-            del self._asks[turn]
 
     async def poll(self, wait_s: float, linger_s: float) -> bool:
         """Wait for whatever there is besides what asks wait for.
@@ -258,12 +248,9 @@ class Mailbox:
 
     def _wake(self, kind: str, turn: str, *, first: bool) -> None:
         last = kind == "turn.done" and not self._open
-        asks = self._asks.get(turn) if self._asks else None
-        if asks is not None:
+        if turn in self._asks:
             if kind in _FIRST:
-                for woken in asks:
-                    if not woken.done():
-                        woken.set_result(None)
+                self._asks.wake(turn)
             if not last:
                 return
         if last or first or kind == "turn.action":
@@ -277,10 +264,7 @@ class Mailbox:
     def _wake_all(self) -> None:
         if self._poll is not None:
             self._poll.wake()
-        for asks in self._asks.values():
-            for woken in asks:
-                with contextlib.suppress(asyncio.InvalidStateError):
-                    woken.set_result(None)
+        self._asks.wake()
 
     def _drop(self, seq: int) -> None:
         item = self._items.pop(seq)
