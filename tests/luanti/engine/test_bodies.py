@@ -83,10 +83,23 @@ def test_a_body_whose_npc_is_gone_is_kept(play: Play, palaver: Gateway, villager
     assert "/llm_agent remove forgotten" in problem
 
 
+def test_the_map_keeps_the_home_of_who_walked_away(
+    play: Play, palaver: Gateway, villagers: str
+) -> None:
+    """Behind its id, so that nobody leads it away a little further with every restart."""
+    game = play(mods={"npcs": villagers + AWAKE}, settings={"llm_agent.url": palaver.url})
+    body(game, '"llm_agent:npc", "willow (7,-2,9)"')
+    entity = "control.body:get_luaentity()"
+    assert game.lua(f"return {entity}.npc_id") == "willow"
+    assert game.lua(f"return {{y = {entity}.home.y, z = {entity}.home.z}}") == {"y": -2, "z": 9}
+    assert game.lua(f"return {entity}:get_staticdata()") == "willow (7,-2,9)"
+    assert game.problems() == []
+
+
 def test_odd_staticdata_does_no_harm(play: Play, palaver: Gateway, villagers: str) -> None:
     """What stands in a damaged map does not stop the server."""
     game = play(mods={"npcs": villagers + AWAKE}, settings={"llm_agent.url": palaver.url})
-    for odd in ('""', '"return {}"', '("x"):rep(70000)', '"a\\0b"', "nil"):
+    for odd in ('""', '"return {}"', '("x"):rep(70000)', '"a\\0b"', '"willow (x,y)"', "nil"):
         body(game, f'"llm_agent:npc", {odd}')
     game.wait("#control.dtimes > 20")
     assert all("no mod registers it" in line for line in game.problems())

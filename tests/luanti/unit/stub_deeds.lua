@@ -326,11 +326,17 @@ function world.load()
 	function A.now()
 		return world.now
 	end
+	-- As strict as the engine's: parameters in order, none missing, none too many.
 	function A.S(text, ...)
-		local args = { ... }
-		return (text:gsub("@(%d)", function(i)
-			return args[tonumber(i)]
-		end))
+		local parts, count, at = {...}, select("#", ...), 0
+		text = text:gsub("@(%d)", function(i)
+			at = at + 1
+			assert(tonumber(i) == at, "parameters out of order: " .. text)
+			assert(parts[at] ~= nil, "not enough parameters: " .. text)
+			return parts[at] .. ""
+		end)
+		assert(at == count, "too many parameters: " .. text)
+		return text
 	end
 	A.settings = { hear_radius = 8, talk_radius = 6, npc_talks = true, npc_talk_cooldown_s = 60,
 		allow_attack = world.settings.allow_attack == true }

@@ -280,6 +280,10 @@ end
 function core.get_node()
 	return {name = "air"}
 end
+function core.get_node_or_nil()
+	return world.under and {name = world.under}
+end
+core.registered_nodes.stone = {walkable = true}
 function core.is_protected()
 	return world.protected
 end
@@ -296,9 +300,17 @@ end
 llm_agent = {version = "test"}
 local A = {api = core, name = "llm_agent", path = path, version = "test", steps = {}}
 world.A = A
+-- As strict as the engine's: parameters in order, none missing, none too many.
 function A.S(text, ...)
-	local parts = {...}
-	return (text:gsub("@(%d)", function(i) return tostring(parts[tonumber(i)]) end))
+	local parts, count, at = {...}, select("#", ...), 0
+	text = text:gsub("@(%d)", function(i)
+		at = at + 1
+		assert(tonumber(i) == at, "parameters out of order: " .. text)
+		assert(parts[at] ~= nil, "not enough parameters: " .. text)
+		return parts[at] .. ""
+	end)
+	assert(at == count, "too many parameters: " .. text)
+	return text
 end
 function A.log(level, text)
 	core.log(level, text)

@@ -134,3 +134,17 @@ def test_strange_lines_do_no_harm() -> None:
                 world.stub.finish(turn, "Yes.")
     assert world.no_errors()
     assert all("\x1b" not in turn.text for turn in world.turns)
+
+
+def test_under_a_long_cooldown_the_chat_is_answered_too() -> None:
+    """With a canned line, for that player alone, and not for every line that they type."""
+    world = World(cooldown_s="120")
+    world.speak(text="one")
+    world.stub.finish(world.turns[0], "One.")
+    before = len(world.chat)
+    for _ in range(3):
+        world.stub.type("sam", "And now?")
+    (line,) = world.chat[before:]
+    assert line.startswith("sam: <Elder Willow> ")
+    assert len(world.turns) == 1
+    assert world.no_errors()

@@ -402,6 +402,12 @@ def test_a_body_without_ground_stays_where_it_was_set() -> None:
     world.stub["pass"](1)
     assert world.body.pos.y == 0
     assert world.body.velocity.y == 0
+    assert world.body.acceleration.y == 0
+    world.stub["pass"](1)
+    assert world.body.acceleration.y == 0
+    world.stub.under = "stone"
+    world.stub["pass"](1)
+    assert world.body.acceleration.y < 0, "there is ground again"
 
 
 def test_it_turns_to_who_comes_near() -> None:

@@ -59,6 +59,10 @@ local function audience(pos, player, npc)
 end
 M.audience = audience
 
+local function line_of(npc, text)
+	return core.colorize(npc.colour, "<" .. npc.name .. "> ") .. text
+end
+
 local function on_chat(name, message)
 	if type(message) ~= "string" or message:sub(1, 1) == "/" then
 		return false
@@ -77,20 +81,18 @@ local function on_chat(name, message)
 		object = near.object,
 		audience = audience(pos, name, near.npc),
 	})
-	if reason == "busy" and A.now() - (told_busy[name] or -BUSY_EVERY_S) >= BUSY_EVERY_S then
+	if (reason == "busy" or reason == "cooldown")
+			and A.now() - (told_busy[name] or -BUSY_EVERY_S) >= BUSY_EVERY_S then
 		told_busy[name] = A.now()
-		core.chat_send_player(name, core.colorize("#a0a0a0",
-			A.S("@1 is still answering you.", near.npc.name)))
+		core.chat_send_player(name, reason == "busy"
+			and core.colorize("#a0a0a0", A.S("@1 is still answering you.", near.npc.name))
+			or line_of(near.npc, A.canned.line(near.npc.id, "cooldown", name)))
 	end
 	-- The player's own line is never swallowed.
 	return false
 end
 
 -- What is said --------------------------------------------------------------------------------------
-
-local function line_of(npc, text)
-	return core.colorize(npc.colour, "<" .. npc.name .. "> ") .. text
-end
 
 -- Who reads the lines of a turn.
 local function readers(turn)

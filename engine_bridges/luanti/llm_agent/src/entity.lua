@@ -140,14 +140,25 @@ function Body:on_punch(puncher)
 	return true
 end
 
--- Falling for ever helps nobody: where there is no ground it hangs in the air where it was set.
+local function on_ground(pos)
+	local node = core.get_node_or_nil({x = pos.x, y = pos.y - 0.5, z = pos.z})
+	local def = node and core.registered_nodes[node.name]
+	return def ~= nil and def.walkable ~= false
+end
+
+-- Falling for ever helps nobody: where there is no ground it hangs in the air where it was set, until there is.
 function Body:hold()
 	local velocity, pos = self.object:get_velocity(), self.object:get_pos()
+	if self.hangs and on_ground(pos) then
+		self.hangs = nil
+		self.object:set_acceleration(GRAVITY)
+	end
 	if velocity.y > -0.1 then
 		self.ground = pos
 	elseif velocity.y < FALL then
 		self.object:set_velocity(NOWHERE)
 		self.object:set_acceleration(NOWHERE)
+		self.hangs = true
 		self.object:set_pos(self.ground or pos)
 	end
 end
