@@ -74,6 +74,7 @@ def test_say_spawn_list_and_remove() -> None:
     assert world.chat == ["sam: <Elder Willow> Supper is ready."]
     assert world.command("list") == (True, "willow  Elder Willow  (willow)  (0,0,0)")
     assert world.command("spawn willow") == (True, "Elder Willow is here.")
+    assert world.command("list")[1].endswith(") (0,0,0)")
     assert world.command("remove willow") == (True, "Removed: 2")
     assert world.command("remove willow")[0] is False
     assert world.command("say willow hi")[0] is False

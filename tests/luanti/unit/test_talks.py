@@ -27,6 +27,21 @@ def started(deeds: Deeds) -> list[Any]:
     return list(deeds.world.started.values())
 
 
+# As in the game: a body that is asked for without a place is the one last used, else the newest.
+FAR_BODY = """function(npcs)
+    local object, near = npcs.object, npcs.near
+    local far = {get_pos = function() return {x = 0, y = 42, z = 0} end}
+    local function last_used(id)
+        return npcs.get(id).body or (id == "willow" and far) or object(id)
+    end
+    npcs.object = last_used
+    npcs.near = function(...)
+        npcs.object = object
+        local list = near(...)
+        npcs.object = last_used
+        return list
+    end
+end"""
 MODEL = {"backend": "local", "type": "vllm"}
 
 
@@ -44,6 +59,15 @@ def finish(deeds: Deeds, text: str = "Hm.", by: str = "palaver", **served_by: st
     line.opts.on_text(turn, text)
     line.opts.on_done(turn)
     deeds.world.step(2)
+
+
+def test_a_second_body_far_away_keeps_nobody_silent(deeds: Deeds) -> None:
+    """An admin spawned Willow twice: she talks where the player is."""
+    deeds.lua.eval(FAR_BODY)(deeds.mod.npcs)
+    deeds.world.step(0.2)
+    assert len(started(deeds)) == 1
+    finish(deeds)
+    assert len(started(deeds)) == 2
 
 
 def test_a_talk(deeds: Deeds) -> None:

@@ -83,12 +83,20 @@ function subcommands.reload()
 	return true, S("The settings are read again; asking @1.", A.settings.url)
 end
 
+local function place(object)
+	local pos = vector.round(object:get_pos())
+	return ("(%d,%d,%d)"):format(pos.x, pos.y, pos.z)
+end
+
 function subcommands.list()
 	local lines = {}
 	for _, npc in ipairs(A.npcs.all()) do
-		local pos = A.npcs.pos(npc.id)
+		local places = {}
+		for i, body in ipairs(A.npcs.bodies(npc)) do
+			places[i] = place(body)
+		end
 		lines[#lines + 1] = ("%s  %s  (%s)  %s"):format(npc.id, npc.name, npc.persona,
-			pos and core.pos_to_string(vector.round(pos)) or "not in the world now")
+			#places > 0 and table.concat(places, " ") or "not in the world now")
 	end
 	if #lines == 0 then
 		return true, S("No NPC is registered.")

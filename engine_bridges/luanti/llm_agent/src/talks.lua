@@ -206,6 +206,8 @@ local function pair_near(player)
 		elseif is_free(near.npc) then
 			for _, other in ipairs(free) do
 				if vector.distance(near.object:get_pos(), other.object:get_pos()) <= TOGETHER then
+					-- Spawned twice, one has another body elsewhere, where nobody would hear it.
+					other.npc.body, near.npc.body = other.object, near.object
 					return other.npc.id, near.npc.id
 				end
 			end
