@@ -100,6 +100,8 @@ inline palaver::Start start_of(palaver::Value m) {
     start.game = m["game"].text("default");
     start.save = str(m["save"]);
     start.capabilities = strings(m["capabilities"]);
+    start.retry_base_ms = m["retry_base_ms"].integer(palaver::kRetryBaseMs);
+    start.retry_cap_ms = m["retry_cap_ms"].integer(palaver::kRetryCapMs);
     return start;
 }
 
@@ -129,7 +131,8 @@ inline bool ask(palaver::Session& session, palaver::Value m) {
     ask.audience = strings(m["audience"]);
     ask.first_text_ms = m["first_text_ms"].integer();
     ask.seed = m["seed"].integer(-1);
-    ask.answer_ms = m["answer_ms"].integer();
+    ask.answer_ms = m["answer_ms"].integer(palaver::kAnswerMs);
+    ask.away_ms = m["away_ms"].integer(palaver::kAwayMs);
     return !session.ask(ask, str(m["turn"])).empty();
 }
 

@@ -143,7 +143,7 @@ private:
         if (open) {
             return now - turn.begun >= turn.answer_ms ? "late" : nullptr;
         }
-        return now - (std::max)(turn.begun, since) >= kAwayMs ? "away" : nullptr;
+        return now - (std::max)(turn.begun, since) >= turn.away_ms ? "away" : nullptr;
     }
 
     static const char* why_text(std::string_view code) {

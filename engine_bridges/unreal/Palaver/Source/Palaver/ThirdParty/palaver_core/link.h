@@ -36,7 +36,8 @@ enum class Due : std::uint8_t { nothing, dial, too_slow, silent, ping };
 class Link {
 public:
     Link(Wire& wire, Sink& sink, Start start, std::uint64_t seed)
-        : wire_(wire), sink_(sink), start_(std::move(start)), backoff_(seed) {}
+        : wire_(wire), sink_(sink), start_(std::move(start)),
+          backoff_(seed, start_.retry_base_ms, start_.retry_cap_ms) {}
 
     void dial(Millis now) {
         give_up_at_ = now + kConnectMs;

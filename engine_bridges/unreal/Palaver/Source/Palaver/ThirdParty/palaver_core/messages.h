@@ -20,6 +20,8 @@ struct Start {
     std::string game = "default";
     std::string save;
     std::vector<std::string> capabilities = {"sentence", "emotion", "action"};
+    Millis retry_base_ms = kRetryBaseMs;  ///< The n-th attempt comes after 0 to base * 2^n,
+    Millis retry_cap_ms = kRetryCapMs;    ///< but after no more than this.
 };
 
 struct Npc {
@@ -48,7 +50,8 @@ struct Ask {
     std::vector<std::string> audience;
     std::int64_t first_text_ms = 0;  ///< A shorter limit for the first words than the tier's.
     std::int64_t seed = -1;
-    Millis answer_ms = 0;  ///< Until the client itself says a canned line; 0 for the usual.
+    Millis answer_ms = kAnswerMs;  ///< Until the client itself says a canned line.
+    Millis away_ms = kAwayMs;      ///< The same, where there is no connection.
 };
 
 /// One message being written. The core adds `id` and the closing brace when it is sent.

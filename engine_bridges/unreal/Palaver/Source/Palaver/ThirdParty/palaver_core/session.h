@@ -147,8 +147,7 @@ public:
         if (id.empty()) {
             id = "c" + std::to_string(seed_ % 1'000'000'007u) + "-" + std::to_string(++turns_made_);
         }
-        const Millis answer_ms = ask.answer_ms > 0 ? ask.answer_ms : kAnswerMs;
-        if (dialogue_.turns.add(id, ask.npc, now_, answer_ms) == nullptr) {
+        if (dialogue_.turns.add(id, ask, now_) == nullptr) {
             return {};
         }
         if (!outbox_.put(write(ask, id), id, true)) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bounds.h"
+#include "messages.h"
 #include "utf8.h"
 
 namespace palaver {
@@ -21,6 +22,7 @@ struct Turn {
     Millis begun = 0;          ///< When it was asked for.
     Millis touched = 0;        ///< When something of it came last.
     Millis answer_ms = 0;      ///< Until a canned line is said.
+    Millis away_ms = 0;        ///< The same, where there is no connection.
     bool accepted = false;
     bool cancelled = false;    ///< The game wants no more of it.
     bool withdrawn = false;    ///< The server will never hear of it.
@@ -31,15 +33,16 @@ public:
     Turns() { open_.reserve(kMaxTurns); }
 
     /// Notes a new turn; returns null where there are too many, or one of the same id.
-    Turn* add(std::string_view id, std::string_view npc, Millis now, Millis answer_ms) {
+    Turn* add(std::string_view id, const Ask& ask, Millis now) {
         if (open_.size() >= kMaxTurns || id.size() > kMaxIdBytes || find(id) != nullptr) {
             return nullptr;
         }
         Turn turn;
         turn.id = id;
-        turn.npc = npc;
+        turn.npc = ask.npc;
         turn.begun = turn.touched = now;
-        turn.answer_ms = answer_ms;
+        turn.answer_ms = ask.answer_ms;
+        turn.away_ms = ask.away_ms;
         open_.push_back(std::move(turn));
         return &open_.back();
     }
