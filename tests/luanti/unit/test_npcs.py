@@ -452,3 +452,31 @@ def test_of_several_bodies_the_nearest_is_near() -> None:
     world.spawn("far", 30, 0, 0)
     (one,) = world.mod.npcs.near(world.pos(4, 0, 0), 8).values()
     assert (one.npc.id, one.distance) == ("willow", 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "lang"), [("de", "de"), ("en__x", None), ("", None), ("a b", None)]
+)
+def test_a_language_that_is_none_is_not_told(code: str, lang: str | None) -> None:
+    """It is what a client says; the server would refuse the player with it."""
+    world = World()
+    world.stub.lang = code
+    npc = world.mod.npcs.get("willow")
+    messages = [world.plain(one) for one in world.mod.npcs.messages(npc, world.sam).values()]
+    (player,) = [one for one in messages if one["type"] == "player.upsert"]
+    assert player.get("lang") == lang
+
+
+def test_an_egg_on_a_chest_keeps_what_the_chest_made_of_it() -> None:
+    """A node that is clicked may change the stack in the hand, also where it returns nothing."""
+    world = World(empty=True, examples=True)
+    sam = world.join("sam", 0, 0, 0)
+    world.lua.execute(
+        "core.registered_nodes.air = {on_rightclick = function(_, _, _, stack)"
+        " stack:take_item() end}"
+    )
+    egg = world.stub["items"]["llm_agent:egg_alchemist"]
+    pointed = world.table({"type": "node", "under": {"x": 0, "y": -1, "z": 2},
+        "above": {"x": 0, "y": 0, "z": 2}})  # fmt: skip
+    stack = world.lua.globals().ItemStack("llm_agent:egg_alchemist 2")
+    assert egg.on_place(stack, sam, pointed).count == 1

@@ -240,3 +240,10 @@ def test_the_command_of_another_mod_is_left_alone(deeds: Deeds) -> None:
     deeds.put(ROSE, 1)
     assert deeds.act("start_quest", **QUEST)[0]
     assert "See /npc_quests." in list(deeds.world.chat.values())[-1][2]
+
+
+def test_a_title_is_no_colour(deeds: Deeds) -> None:
+    """A sign at the beginning of a line of a text list would colour it."""
+    deeds.act("start_quest", **{**QUEST, "title": "#ff0000 Herbs"})
+    deeds.mod.quests.show("sam")
+    assert "; #ff0000 Herbs (0/10)" in form(deeds)
