@@ -42,9 +42,21 @@ const USUAL_LIMITS = { message_bytes: 60_000, messages_per_s: 200 };
 const ROOM_CHARS = 1_000;
 
 const CLIENT_TYPES = new Set([
-  "session.start", "session.resume", "session.end", "npc.upsert", "npc.remove", "player.upsert",
-  "facts.update", "actions.set", "turn.start", "turn.cancel", "turn.heard", "turn.feedback",
-  "action.result", "save.mark", "ping",
+  "session.start",
+  "session.resume",
+  "session.end",
+  "npc.upsert",
+  "npc.remove",
+  "player.upsert",
+  "facts.update",
+  "actions.set",
+  "turn.start",
+  "turn.cancel",
+  "turn.heard",
+  "turn.feedback",
+  "action.result",
+  "save.mark",
+  "ping",
 ]);
 
 const SESSION = { session: "string", server: "object", capabilities: "array", limits: "object" };
@@ -59,8 +71,13 @@ const SERVER_FIELDS = {
   "turn.emotion": { turn: "string", name: "string", intensity: "number" },
   "turn.action": { turn: "string", call: "string", name: "string", args: "object" },
   "turn.done": {
-    turn: "string", status: "string", text: "string", served_by: "object", trail: "array",
-    usage: "object", total_ms: "number",
+    turn: "string",
+    status: "string",
+    text: "string",
+    served_by: "object",
+    trail: "array",
+    usage: "object",
+    total_ms: "number",
   },
   error: { code: "string", message: "string" },
   pong: {},
@@ -97,11 +114,24 @@ export class ConnectionLost extends ServerError {
 /** Open a session and return its `Client`. The first connection is tried once. */
 export async function connect(url = "ws://127.0.0.1:8765", options = {}) {
   const {
-    game = "default", save, token, clientName = "palaver-javascript", clientVersion = VERSION,
-    engine = "", capabilities = ["sentence", "emotion", "action"], reconnect = true,
-    timeoutMs = 10_000, turnTimeoutMs = 120_000, pingMs = 15_000, pongMs = 10_000,
-    retryMs = 250, retryCapMs = 10_000, WebSocket = globalThis.WebSocket, onStatus = null,
-    warn = (text) => console.warn(`palaver: ${text}`), ...unknown
+    game = "default",
+    save,
+    token,
+    clientName = "palaver-javascript",
+    clientVersion = VERSION,
+    engine = "",
+    capabilities = ["sentence", "emotion", "action"],
+    reconnect = true,
+    timeoutMs = 10_000,
+    turnTimeoutMs = 120_000,
+    pingMs = 15_000,
+    pongMs = 10_000,
+    retryMs = 250,
+    retryCapMs = 10_000,
+    WebSocket = globalThis.WebSocket,
+    onStatus = null,
+    warn = (text) => console.warn(`palaver: ${text}`),
+    ...unknown
   } = options;
   refuseUnknown(unknown);
   if (typeof WebSocket !== "function") {
@@ -114,12 +144,27 @@ export async function connect(url = "ws://127.0.0.1:8765", options = {}) {
   if (address.pathname === "/") address.pathname = "/v1";
   const client = { name: clientName, version: clientVersion, engine };
   const start = compact({
-    type: "session.start", protocol: PROTOCOL, client, token, game, save,
+    type: "session.start",
+    protocol: PROTOCOL,
+    client,
+    token,
+    game,
+    save,
     capabilities: [...capabilities],
   });
   const session = new Client({
-    url: address.href, start, reconnect, timeoutMs, turnTimeoutMs, pingMs, pongMs, retryMs,
-    retryCapMs, WebSocket, onStatus: guarded(onStatus), warn: guarded(warn),
+    url: address.href,
+    start,
+    reconnect,
+    timeoutMs,
+    turnTimeoutMs,
+    pingMs,
+    pongMs,
+    retryMs,
+    retryCapMs,
+    WebSocket,
+    onStatus: guarded(onStatus),
+    warn: guarded(warn),
   });
   await session.opened;
   return session;
@@ -238,8 +283,15 @@ export class Client {
 
   async #start(message, options) {
     const {
-      player, speaker, audience, lang, priority, firstTextMs, seed,
-      turn = `${this.#prefix}-${++this.#count}`, ...unknown
+      player,
+      speaker,
+      audience,
+      lang,
+      priority,
+      firstTextMs,
+      seed,
+      turn = `${this.#prefix}-${++this.#count}`,
+      ...unknown
     } = options;
     refuseUnknown(unknown);
     if (this.#turns.has(turn)) {
@@ -250,8 +302,16 @@ export class Client {
     try {
       await this.#ask(
         compact({
-          type: "turn.start", turn, ...message, player, speaker, lang, priority, seed,
-          audience: audience && [...audience], first_text_ms: firstTextMs,
+          type: "turn.start",
+          turn,
+          ...message,
+          player,
+          speaker,
+          lang,
+          priority,
+          seed,
+          audience: audience && [...audience],
+          first_text_ms: firstTextMs,
         }),
         { turn, startsTurn: true },
       );
@@ -329,11 +389,13 @@ export class Client {
 
   #onReset(messageBytes) {
     for (const name of this.#accepted) {
-      this.#turns.get(name)?.[FAIL](
-        new ConnectionLost(
-          `turn ${name} was lost with its session; say it again if it still matters`,
-        ),
-      );
+      this.#turns
+        .get(name)
+        ?.[FAIL](
+          new ConnectionLost(
+            `turn ${name} was lost with its session; say it again if it still matters`,
+          ),
+        );
       this.#turns.delete(name);
     }
     this.#accepted.clear();

@@ -34,7 +34,10 @@ test("a cut in the middle of a turn loses and repeats nothing", async ({ connect
   const events = [first, ...(await rest(turn))];
   assert.equal(spoken(events), "One. Two. Three.");
   const numbers = events.map(({ seq }) => seq);
-  assert.deepEqual(numbers, [...new Set(numbers)].sort((a, b) => a - b));
+  assert.deepEqual(
+    numbers,
+    [...new Set(numbers)].sort((a, b) => a - b),
+  );
   assert.equal(client.statuses.all.at(-1)[1], "session.resumed");
 });
 
@@ -88,7 +91,9 @@ test("a server that starts again is told everything again", async ({ connect }) 
   await client.upsertNpc("gone", { persona: "zombie" });
   await client.removeNpc("gone");
   // More than one message can hold.
-  const big = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`f${n}`, "x".repeat(3_500)]));
+  const big = Object.fromEntries(
+    Array.from({ length: 30 }, (_, n) => [`f${n}`, "x".repeat(3_500)]),
+  );
   for (const [name, value] of Object.entries(big)) await client.updateFacts({ [name]: value });
   const lost = await client.say("vlad", "Wait.", { player: "ada" });
   await server.does("stop");

@@ -10,12 +10,20 @@ export const LIMIT_MS = 60_000;
 const PATIENT = { timeoutMs: LIMIT_MS, turnTimeoutMs: LIMIT_MS, retryMs: 5, retryCapMs: 50 };
 
 export const LIMITS = {
-  message_bytes: 60_000, turns: 8, queue: 4, resume_ms: 60_000, silence_ms: 60_000,
+  message_bytes: 60_000,
+  turns: 8,
+  queue: 4,
+  resume_ms: 60_000,
+  silence_ms: 60_000,
   messages_per_s: 5_000,
 };
 export const READY = {
-  type: "session.ready", session: "s1", protocol: 1, server: { name: "palaver", version: "0" },
-  capabilities: [], limits: LIMITS,
+  type: "session.ready",
+  session: "s1",
+  protocol: 1,
+  server: { name: "palaver", version: "0" },
+  capabilities: [],
+  limits: LIMITS,
 };
 
 /** A test; what is opened with `t.connect` is closed after it. */
@@ -97,7 +105,10 @@ export async function rest(turn) {
 
 /** The text of the deltas among events. */
 export function spoken(events) {
-  return events.filter(({ type }) => type === "turn.delta").map(({ text }) => text).join("");
+  return events
+    .filter(({ type }) => type === "turn.delta")
+    .map(({ text }) => text)
+    .join("");
 }
 
 /** Wait for the next event of a type. */

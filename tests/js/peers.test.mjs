@@ -7,20 +7,37 @@ const TURN = { $last: "turn" };
 const ACCEPTED = { type: "turn.accepted", turn: TURN, seq: 1, npc: "vlad", tier: "elite" };
 const delta = (seq, text) => ({ type: "turn.delta", turn: TURN, seq, text });
 const done = (seq, text) => ({
-  type: "turn.done", turn: TURN, seq, text, status: "completed", trail: [], cached: false,
-  served_by: { backend: "b", type: "t", model: null, adapter: null }, ttft_ms: 1, total_ms: 2,
+  type: "turn.done",
+  turn: TURN,
+  seq,
+  text,
+  status: "completed",
+  trail: [],
+  cached: false,
+  served_by: { backend: "b", type: "t", model: null, adapter: null },
+  ttft_ms: 1,
+  total_ms: 2,
   usage: { prompt_tokens: 1, completion_tokens: 1, cost_usd: 0 },
 });
 const sends = (...messages) => messages.map((message) => ({ send: message }));
 const GREETED = [{ expect: "session.start" }, { send: READY }];
-const RESUMED = [{ expect: "session.resume" }, { send: { type: "session.resumed", session: "s1" } }];
+const RESUMED = [
+  { expect: "session.resume" },
+  { send: { type: "session.resumed", session: "s1" } },
+];
 const ASKED = { expect: "turn.start" };
 
 test("unknown types, fields, kinds and garbage are ignored", async ({ connect }) => {
   const steps = [
-    ...GREETED, ASKED,
-    { raw: "{" }, { raw: "[]" }, { raw: "null" }, { raw: "7" }, { raw: '{"type": 7}' },
-    { raw: '{"type": "__proto__"}' }, { raw: '{"type": "toString", "__proto__": {"a": 1}}' },
+    ...GREETED,
+    ASKED,
+    { raw: "{" },
+    { raw: "[]" },
+    { raw: "null" },
+    { raw: "7" },
+    { raw: '{"type": 7}' },
+    { raw: '{"type": "__proto__"}' },
+    { raw: '{"type": "toString", "__proto__": {"a": 1}}' },
     { binary: "00ff" },
     ...sends(
       { ...ACCEPTED, brand: { new: ["field"] } },
@@ -38,9 +55,18 @@ test("unknown types, fields, kinds and garbage are ignored", async ({ connect })
   const { url } = await peer([{ steps }]);
   const client = await connect(url);
   const events = await rest(await client.say("vlad", "Hi."));
-  assert.deepEqual(events.map(({ type, seq }) => [type, seq]), [["turn.delta", 4], ["turn.done", 6]]);
+  assert.deepEqual(
+    events.map(({ type, seq }) => [type, seq]),
+    [
+      ["turn.delta", 4],
+      ["turn.done", 6],
+    ],
+  );
   assert.equal(client.statuses.count("reconnecting"), 0);
-  assert.ok(client.warnings.some((text) => text.includes("brand_new")), client.warnings);
+  assert.ok(
+    client.warnings.some((text) => text.includes("brand_new")),
+    client.warnings,
+  );
   assert.equal({}.a, undefined);
 });
 
@@ -84,7 +110,11 @@ test("what was not confirmed is sent again, in order", async ({ connect }) => {
   const [first, second] = await got();
   const told = (messages) =>
     messages.filter(({ type }) => type === "facts.update").map(({ set, id }) => [set.n, id]);
-  assert.deepEqual(told(second), [[1, "m1"], [2, "m2"], [3, "m3"]]);
+  assert.deepEqual(told(second), [
+    [1, "m1"],
+    [2, "m2"],
+    [3, "m3"],
+  ]);
   assert.deepEqual(told(first), told(second).slice(0, told(first).length));
 });
 
@@ -92,7 +122,14 @@ test("a reset on a living server sends the state first, then what is open", asyn
   const reset = { ...READY, type: "session.reset", session: "s2", reason: "too old" };
   const { url, got } = await peer([
     { steps: [...GREETED, { expect: "save.mark" }, { expect: "facts.update" }, { cut: true }] },
-    { steps: [{ expect: "session.resume" }, { send: reset }, ASKED, ...sends(ACCEPTED, done(2, ""))] },
+    {
+      steps: [
+        { expect: "session.resume" },
+        { send: reset },
+        ASKED,
+        ...sends(ACCEPTED, done(2, "")),
+      ],
+    },
   ]);
   const client = await connect(url, { game: "shard 7", token: "t" });
   await client.upsertNpc("vlad", { persona: "vampire", facts: { hunger: 1 } });
@@ -102,11 +139,16 @@ test("a reset on a living server sends the state first, then what is open", asyn
   await Promise.all(calls);
   const [resume, ...after] = (await got())[1];
   assert.deepEqual(
-    [resume.session, resume.game, resume.token, resume.save], ["s1", "shard 7", "t", "two"],
+    [resume.session, resume.game, resume.token, resume.save],
+    ["s1", "shard 7", "t", "two"],
   );
   const types = after.map(({ type }) => type).filter((type) => type !== "ping");
   assert.deepEqual(types, [
-    "npc.upsert", "facts.update", "actions.set", "facts.update", "turn.start",
+    "npc.upsert",
+    "facts.update",
+    "actions.set",
+    "facts.update",
+    "turn.start",
   ]);
   assert.equal(client.ready.session, "s2");
 });
@@ -120,13 +162,19 @@ test("a silent server is noticed, and left", async ({ connect }) => {
 });
 
 test("a client with nothing to say pings", async ({ connect }) => {
-  const { url, got } = await peer([{ steps: [...GREETED, { expect: "ping" }, { expect: "ping" }] }]);
+  const { url, got } = await peer([
+    { steps: [...GREETED, { expect: "ping" }, { expect: "ping" }] },
+  ]);
   await connect(url, { pingMs: 50 });
   while ((await got())[0].filter(({ type }) => type === "ping").length < 4);
 });
 
 for (const [code, words] of [
-  [1008, /refuses/], [1009, /larger/], [4400, /versions/], [4401, /token/], [4409, /resumed/],
+  [1008, /refuses/],
+  [1009, /larger/],
+  [4400, /versions/],
+  [4401, /token/],
+  [4409, /resumed/],
 ]) {
   test(`close code ${code} is the last word`, async ({ connect }) => {
     const { url, got } = await peer([{ steps: [...GREETED, ASKED, { close: code }] }]);
@@ -143,7 +191,8 @@ for (const [code, words] of [
 for (const code of [1000, 1001, 1011, 4408, 4413, 4429, 4999]) {
   test(`after close code ${code} the client comes back`, async ({ connect }) => {
     const { url } = await peer([
-      { steps: [...GREETED, { expect: "facts.update" }, { close: code }] }, { steps: RESUMED },
+      { steps: [...GREETED, { expect: "facts.update" }, { close: code }] },
+      { steps: RESUMED },
     ]);
     const client = await connect(url);
     await client.updateFacts({ a: 1 });
@@ -151,7 +200,9 @@ for (const code of [1000, 1001, 1011, 4408, 4413, 4429, 4999]) {
   });
 }
 
-test("a retryable error on resuming is retried, another one is the last word", async ({ connect }) => {
+test("a retryable error on resuming is retried, another one is the last word", async ({
+  connect,
+}) => {
   const error = (code, retryable) => ({ send: { type: "error", code, message: code, retryable } });
   const { url, got } = await peer([
     { steps: [...GREETED, { expect: "facts.update" }, { cut: true }] },
@@ -197,7 +248,13 @@ test("a reply without end is ended by the client's own bound", async ({ connect 
 
 test("a message too large to be of the protocol ends the connection", async ({ connect }) => {
   const { url } = await peer([
-    { steps: [...GREETED, { expect: "facts.update" }, { send: { a: { $repeat: ["x", 1_100_000] } } }] },
+    {
+      steps: [
+        ...GREETED,
+        { expect: "facts.update" },
+        { send: { a: { $repeat: ["x", 1_100_000] } } },
+      ],
+    },
     { steps: RESUMED },
   ]);
   const client = await connect(url);
@@ -211,7 +268,9 @@ test("a message too large to be of the protocol ends the connection", async ({ c
 test("whoever reads slowly gets whole text in fewer events", async ({ connect }) => {
   const words = Array.from({ length: 2_000 }, (_, n) => `word${n} `);
   const steps = [
-    ...GREETED, ASKED, ...sends(ACCEPTED, ...words.map((text, n) => delta(n + 2, text))),
+    ...GREETED,
+    ASKED,
+    ...sends(ACCEPTED, ...words.map((text, n) => delta(n + 2, text))),
     ...sends(done(2_002, words.join(""))),
   ];
   const { url } = await peer([{ steps }]);
@@ -233,7 +292,9 @@ test("a turn of which nothing is heard ends with an error", async ({ connect }) 
 
 test("limits that make no sense do not stop the client", async ({ connect }) => {
   const limits = { ...LIMITS, messages_per_s: "many", message_bytes: "all" };
-  const { url } = await peer([{ steps: [{ expect: "session.start" }, { send: { ...READY, limits } }] }]);
+  const { url } = await peer([
+    { steps: [{ expect: "session.start" }, { send: { ...READY, limits } }] },
+  ]);
   const client = await connect(url);
   await client.ping();
 });

@@ -4,7 +4,10 @@ import { ConnectionLost, ServerError } from "../../clients/javascript/palaver.js
 import { next, ready, rest, serve, spoken, test } from "./lab.mjs";
 
 const GIVE = {
-  name: "give_item", description: "Gives something.", confirm: true, confirm_ms: 5000,
+  name: "give_item",
+  description: "Gives something.",
+  confirm: true,
+  confirm_ms: 5000,
   args: { type: "object", properties: { item: { type: "string" } } },
 };
 const HANDED = ["Let me see. ", '<do give_item {"item": "ring"}>', "It is yours."];
@@ -15,9 +18,13 @@ test("a turn is a stream of events that ends with turn.done", async ({ connect }
   const events = await rest(turn);
   assert.equal(spoken(events), "Good evening. Sit down.");
   const sentences = events.filter(({ type }) => type === "turn.sentence");
-  assert.deepEqual(sentences.map(({ start, text }) => [start, text]), [
-    [0, "Good evening."], [14, "Sit down."],
-  ]);
+  assert.deepEqual(
+    sentences.map(({ start, text }) => [start, text]),
+    [
+      [0, "Good evening."],
+      [14, "Sit down."],
+    ],
+  );
   const done = events.at(-1);
   assert.equal(done.type, "turn.done");
   assert.equal(done.status, "completed");
@@ -37,8 +44,10 @@ test("the session says what was granted", async ({ connect }) => {
 });
 
 test("text of every language arrives as it was sent", async ({ connect }) => {
-  const said = "Bonsoir, señor 😀 \u0000\u007f\u2028 \"ça va\"?";
-  const { server, client } = await ready(connect, { replies: [["Bonsoir — “café”, ", "my naïve friend 🦇."]] });
+  const said = 'Bonsoir, señor 😀 \u0000\u007f\u2028 "ça va"?';
+  const { server, client } = await ready(connect, {
+    replies: [["Bonsoir — “café”, ", "my naïve friend 🦇."]],
+  });
   const turn = await client.say("vlad", said);
   assert.equal(await turn.text(), "Bonsoir — “café”, my naïve friend 🦇.");
   const { prompts } = await server.does("look");
@@ -64,7 +73,10 @@ test("what the server refuses is thrown where it was asked for", async ({ connec
     client.updateFacts({ "not a name": 1 }),
     client.updateFacts({ moon: "full" }, { npc: "vlad" }),
   ]);
-  assert.deepEqual(calls.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
+  assert.deepEqual(
+    calls.map(({ status }) => status),
+    ["fulfilled", "rejected", "fulfilled"],
+  );
 });
 
 test("what cannot be sent is refused before it is sent", async ({ connect }) => {
@@ -159,7 +171,10 @@ test("feedback and saves are taken", async ({ connect }) => {
 
 test("turns run side by side, and each has its own events", async ({ connect }) => {
   const { server, client } = await ready(connect, {
-    replies: [["One ", { gate: "go" }, "one."], ["Two ", { gate: "go" }, "two."]],
+    replies: [
+      ["One ", { gate: "go" }, "one."],
+      ["Two ", { gate: "go" }, "two."],
+    ],
   });
   await client.upsertNpc("mia", { persona: "zombie" });
   const one = await client.say("vlad", "1", { player: "ada" });
