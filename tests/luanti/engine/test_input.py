@@ -8,6 +8,13 @@ from harness.game import Game, lua_string
 from harness.gateway import Gateway
 
 Play = Callable[..., Game]
+
+
+def quick(palaver: Gateway) -> dict[str, object]:
+    """Settings with which nobody waits for words to be shown."""
+    return {"llm_agent.url": palaver.url, "llm_agent.chars_per_s": 200}
+
+
 TYPED = {
     "json": '{"type": "turn.done", "turn": "t1", "seq": 9e99}',
     "formspec": "]button[0,0;9,9;quit;x];[\\;\\]",
@@ -27,7 +34,7 @@ TYPED = {
 
 def test_players_type_what_they_like(play: Play, palaver: Gateway, villagers: str) -> None:
     """Every turn ends, in whatever way, the next one is fine, and Lua raises nothing."""
-    game = play(mods={"npcs": villagers}, settings={"llm_agent.url": palaver.url})
+    game = play(mods={"npcs": villagers}, settings=quick(palaver))
     for name, text in TYPED.items():
         begun = game.begin("willow", text)
         note = game.lua(f"return control.turns[{begun}]")
@@ -43,7 +50,7 @@ def test_players_type_what_they_like(play: Play, palaver: Gateway, villagers: st
 
 def test_bytes_that_are_no_text(play: Play, palaver: Gateway, villagers: str) -> None:
     """Bytes that are no UTF-8, zero bytes among them, end in a turn as any other."""
-    game = play(mods={"npcs": villagers}, settings={"llm_agent.url": palaver.url})
+    game = play(mods={"npcs": villagers}, settings=quick(palaver))
     game.lua(r'control.ask("willow", {text = "a\000b\255\254\195 \237\160\128 \240\159\144 end"})')
     assert game.turn(1)["done"] == 1
     assert game.ask("willow", "And now?")["by"] == "palaver"
@@ -73,7 +80,7 @@ ODD = {
 
 def test_games_say_odd_things_of_npcs(play: Play, palaver: Gateway, villagers: str) -> None:
     """Trap 5: what cannot be sent of an NPC's context is left out; the NPC talks on."""
-    game = play(mods={"npcs": villagers}, settings={"llm_agent.url": palaver.url})
+    game = play(mods={"npcs": villagers}, settings=quick(palaver))
     for name, odd in ODD.items():
         # A mistake in a call may raise in the mod that made it, and in nobody else.
         game.lua(f'return {{ok = pcall(llm_agent.set_context, "willow", {odd})}}')
@@ -96,14 +103,14 @@ def test_an_npc_with_a_huge_inventory(play: Play, palaver: Gateway) -> None:
         facts = function() return {inventory = names} end,
     })
     """
-    game = play(mods={"npcs": npcs}, settings={"llm_agent.url": palaver.url})
+    game = play(mods={"npcs": npcs}, settings=quick(palaver))
     assert game.ask("rich", "What do you have?")["by"] == "palaver"
     assert game.alive()
 
 
 def test_names_of_odd_npcs(play: Play, palaver: Gateway, villagers: str) -> None:
     """Nonsense given to the API is refused with a word of what to do, and kills nothing."""
-    game = play(mods={"npcs": villagers}, settings={"llm_agent.url": palaver.url})
+    game = play(mods={"npcs": villagers}, settings=quick(palaver))
     for call in (
         "llm_agent.register_npc(nil, nil)",
         "llm_agent.register_npc({}, {})",

@@ -146,7 +146,7 @@ def test_other_mods_get_their_share_of_requests(play: Play, palaver: Gateway) ->
         game = play(
             mods={"npcs": npcs, "bystander": BYSTANDER},
             http_mods=BOTH,
-            settings={"llm_agent.url": between.url},
+            settings={"llm_agent.url": between.url, "llm_agent.turn_s": 8},
         )
         game.lua("for number = 1, 50 do control.ask('npc' .. number, {text = 'Well?'}) end")
         game.lua(f"bystander.fetch('GET', '{other.url}/', nil)")

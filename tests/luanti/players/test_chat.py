@@ -164,7 +164,8 @@ def test_players_type_what_they_like(
     village: Village, palaver: Gateway, join: Join, spawn: Spawn
 ) -> None:
     """Whatever is typed into chat and dialogue, the answer comes, and forms stay whole."""
-    game = village(chat_message_limit_per_10sec=1000)
+    fast = {"llm_agent.chars_per_s": 200, "llm_agent.cooldown_s": 0}
+    game = village(chat_message_limit_per_10sec=1000, **fast)
     bob = join(game, "bob")
     spawn(game)
     game.lua(FORMS)
