@@ -157,6 +157,8 @@ class Game:
     def spawn(self) -> None:
         """Start its process and wait for nothing."""
         self.port = free_port(socket.SOCK_DGRAM)
+        # Newer ones count for Prometheus at a fixed port, which two at once cannot have.
+        self._settings["prometheus_listener_address"] = f"127.0.0.1:{free_port()}"
         settings = "".join(f"{name} = {value}\n" for name, value in self._settings.items())
         (self.folder / "server.conf").write_text(settings, encoding="utf-8")
         inside = self.program.inside
