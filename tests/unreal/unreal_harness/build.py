@@ -31,16 +31,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
 
 
-def compile_program(source: Path, program: Path, *more: str, standard: str = "c++17") -> Path:
+def compile_program(source: Path, program: Path, *more: str) -> Path:
     """Compile one source file to a program with sanitizers.
 
     Args:
         source: The source.
         program: The program to make.
         more: Further arguments, such as libraries.
-        standard: Which C++.
     """
-    command = [str(compiler()), f"-std={standard}", "-O1", *SANITIZERS, *FLAGS]
+    command = [str(compiler()), "-std=c++17", "-O1", *SANITIZERS, *FLAGS]
     run([*command, "-o", str(program), str(source), *more])
     return program
 

@@ -227,6 +227,10 @@ private:
             out.whole = true;
             out.integer = minus ? -static_cast<std::int64_t>(exact)
                                 : static_cast<std::int64_t>(exact);
+        } else if (out.number > -9e15 && out.number < 9e15) {
+            // Such as 2e1; beyond, a double leaves integers out.
+            out.integer = static_cast<std::int64_t>(out.number);
+            out.whole = static_cast<double>(out.integer) == out.number;
         }
         return true;
     }
