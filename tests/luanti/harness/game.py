@@ -159,7 +159,10 @@ class Game:
         self.port = free_port(socket.SOCK_DGRAM)
         # Newer ones count for Prometheus at a fixed port, which two at once cannot have.
         self._settings["prometheus_listener_address"] = f"127.0.0.1:{free_port()}"
-        settings = "".join(f"{name} = {value}\n" for name, value in self._settings.items())
+        # Newer servers offer metrics, at a port that two of them cannot have at once.
+        metrics = {"prometheus_listener_address": f"127.0.0.1:{free_port()}"}
+        pairs = (self._settings | metrics).items()
+        settings = "".join(f"{name} = {value}\n" for name, value in pairs)
         (self.folder / "server.conf").write_text(settings, encoding="utf-8")
         inside = self.program.inside
         command = self.program.command(
