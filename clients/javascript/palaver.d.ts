@@ -212,7 +212,7 @@ export declare class Client {
   ping(): Promise<number>;
   say(npc: string, text: string, options?: TurnOptions): Promise<Turn>;
   cue(npc: string, cue: string, options?: TurnOptions): Promise<Turn>;
-  /** Send any other message of the protocol, with its fields as they are on the wire. */
+  /** Send any other message but those of the session, with its fields as they are on the wire. */
   tell(type: string, fields?: { [field: string]: Json | undefined }): Promise<void>;
 }
 

@@ -41,10 +41,8 @@ const USUAL_LIMITS = { message_bytes: 60_000, messages_per_s: 200 };
 /** Left free in a message for everything but its facts. */
 const ROOM_CHARS = 1_000;
 
-const CLIENT_TYPES = new Set([
-  "session.start",
-  "session.resume",
-  "session.end",
+/** What `tell` sends; the session itself is opened, kept and ended by the client. */
+const TOLD = new Set([
   "npc.upsert",
   "npc.remove",
   "player.upsert",
@@ -56,7 +54,6 @@ const CLIENT_TYPES = new Set([
   "turn.feedback",
   "action.result",
   "save.mark",
-  "ping",
 ]);
 
 const SESSION = { session: "string", server: "object", capabilities: "array", limits: "object" };
@@ -277,8 +274,8 @@ export class Client {
 
   /** Send any other message of the protocol, and wait until it is handled. */
   async tell(type, fields = {}) {
-    if (!CLIENT_TYPES.has(type)) throw new TypeError(`${type} is no message of the protocol`);
-    await this.#ask(compact({ type, ...fields }), { turn: fields.turn ?? null });
+    if (!TOLD.has(type)) throw new TypeError(`${type} is no message that a client tells`);
+    await this.#ask(compact({ ...fields, type }), { turn: fields.turn ?? null });
   }
 
   async #start(message, options) {
@@ -357,7 +354,9 @@ export class Client {
   }
 
   #abandon(turn) {
-    this.#outbox.put(this.#outbox.request({ type: "turn.cancel", turn, heard: "" }, { turn }));
+    const cancel = this.#outbox.request({ type: "turn.cancel", turn, heard: "" }, { turn });
+    // Whatever waits: without it the server would go on for nobody.
+    this.#outbox.put(cancel, { always: true });
     this.#link.pump();
   }
 
@@ -591,8 +590,11 @@ class Outbox {
     return request;
   }
 
-  put(request) {
-    if (this.#count >= MAX_WAITING || this.#chars + request.frame.length > MAX_WAITING_CHARS) {
+  /** Send a request when its turn comes. */
+  put(request, { always = false } = {}) {
+    const isFull = this.#count >= MAX_WAITING;
+    const chars = this.#chars + request.frame.length;
+    if (!always && (isFull || chars > MAX_WAITING_CHARS)) {
       throw new ServerError(
         "overloaded",
         `${this.#count} calls wait for the server already; await some of them first`,
@@ -600,13 +602,17 @@ class Outbox {
       );
     }
     this.#count += 1;
-    this.#chars += request.frame.length;
-    const settled = () => {
-      this.#count -= 1;
-      this.#chars -= request.frame.length;
-    };
-    request.done.then(settled, settled);
+    this.#chars = chars;
+    request.isCounted = true;
     this.#waiting.push(request);
+  }
+
+  /** It is kept no longer. */
+  #release(request) {
+    if (!request.isCounted) return;
+    request.isCounted = false;
+    this.#count -= 1;
+    this.#chars -= request.frame.length;
   }
 
   /** Take a request back whose caller gave up; return whether it had not been sent yet. */
@@ -614,12 +620,14 @@ class Outbox {
     const at = this.#waiting.indexOf(request);
     if (at >= 0) {
       this.#waiting.splice(at, 1);
+      this.#release(request);
       return true;
     }
     // It is on its way: what came of it is still noted, but nobody waits for it.
     if (request.startsTurn) {
       this.#turns.delete(request.turn);
       this.#sent.delete(request.id);
+      this.#release(request);
     }
     return false;
   }
@@ -644,6 +652,8 @@ class Outbox {
     this.#nonces += 1;
     this.#sincePing = 0;
     this.#barriers.push([this.#nonces, this.#highest]);
+    // A server that never answers must not fill our memory; a later one confirms the same.
+    if (this.#barriers.length > MAX_WAITING) this.#barriers.shift();
     return encode({ type: "ping", nonce: `b${this.#nonces}` });
   }
 
@@ -676,6 +686,7 @@ class Outbox {
   }
 
   #settle(request, error) {
+    this.#release(request);
     this.#sent.delete(request.id);
     if (request.startsTurn) this.#turns.delete(request.turn);
     if (error === null) request.confirm();
@@ -704,7 +715,10 @@ class Outbox {
     this.#waiting = this.#waiting.filter((request) => {
       const lost = request.turn !== null && !request.startsTurn && isLost(request.turn);
       // Its turn has ended with an error of its own; there is nothing left to say of it.
-      if (lost) request.confirm();
+      if (lost) {
+        this.#release(request);
+        request.confirm();
+      }
       return !lost;
     });
     const messages = [...state];
@@ -716,7 +730,10 @@ class Outbox {
 
   /** Fail everything: the client is over. */
   fail(error) {
-    for (const one of [...this.#sent.values(), ...this.#restore, ...this.#waiting]) one.fail(error);
+    for (const one of [...this.#sent.values(), ...this.#restore, ...this.#waiting]) {
+      this.#release(one);
+      one.fail(error);
+    }
     this.#sent.clear();
     this.#turns.clear();
     this.#restore = [];

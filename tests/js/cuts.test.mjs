@@ -1,7 +1,7 @@
 // The client and the real server, with a cable between them that is cut.
 import assert from "node:assert/strict";
 import { ConnectionLost } from "../../clients/javascript/palaver.js";
-import { next, ready, rest, serve, spoken, test } from "./lab.mjs";
+import { next, persist, ready, rest, serve, spoken, test } from "./lab.mjs";
 
 const CUTS = 100;
 const SENTENCES = 40;
@@ -11,17 +11,6 @@ const story = (seed) => {
   return Array.from({ length: SENTENCES }, (_, n) => `The ${word(n)} met a ${word(n + 99)}. `);
 };
 const STORY = [["One. ", { gate: "cut" }, "Two. ", { gate: "back" }, "Three."]];
-
-/** Try again where the machine stood still for longer than the client waits. */
-async function persist(act) {
-  for (;;) {
-    try {
-      return await act();
-    } catch (error) {
-      assert.ok(error instanceof ConnectionLost, error);
-    }
-  }
-}
 
 test("a cut in the middle of a turn loses and repeats nothing", async ({ connect }) => {
   const { server, client } = await ready(connect, { replies: STORY });

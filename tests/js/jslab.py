@@ -32,8 +32,6 @@ FILES = {
     "/palaver.js": ROOT / "clients/javascript/palaver.js",
     "/page.html": HERE / "page.html",
 }
-WAIT_S = 60
-"""Ends what hangs; nothing waits for it to pass."""
 
 
 class Cable:
@@ -161,7 +159,7 @@ class Served:
         await self._stack.aclose()
 
     async def do(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Let something happen."""
+        """Let something happen, and return what the model was asked so far."""
         match what:
             case "cut":
                 self.cable.cut()
@@ -179,9 +177,6 @@ class Served:
                 await self.stop()
             case "start":
                 await self.start()
-            case "called":
-                async with asyncio.timeout(WAIT_S):
-                    await self.backend.called(body["times"])
         prompts = [[message.content for message in one.messages] for one in self.backend.requests]
         return {"prompts": prompts, "connections": self.cable.connections}
 

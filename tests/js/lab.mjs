@@ -1,11 +1,11 @@
 // The lab's servers and peers as the tests see them; see jslab.py.
 import assert from "node:assert/strict";
 import { test as nodeTest } from "node:test";
-import { connect as realConnect } from "../../clients/javascript/palaver.js";
+import { ConnectionLost, connect as realConnect } from "../../clients/javascript/palaver.js";
 
 const LAB = process.env.PALAVER_LAB;
 /** Ends what hangs; nothing waits for it to pass. */
-export const LIMIT_MS = 60_000;
+export const LIMIT_MS = 200_000;
 /** A client of these tests gives up late, and comes back soon. */
 const PATIENT = { timeoutMs: LIMIT_MS, turnTimeoutMs: LIMIT_MS, retryMs: 5, retryCapMs: 50 };
 
@@ -94,6 +94,17 @@ export async function ready(connect, what = {}, options = {}) {
   const client = await connect(server.url, options);
   await client.upsertNpc("vlad", { persona: "vampire" });
   return { server, client };
+}
+
+/** Try again where the machine stood still for longer than the client waits. */
+export async function persist(act) {
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      assert.ok(error instanceof ConnectionLost, error);
+    }
+  }
 }
 
 /** All that is left of a turn. */

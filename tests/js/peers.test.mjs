@@ -1,7 +1,7 @@
 // The client and servers that do what no good one would.
 import assert from "node:assert/strict";
 import { connect as connectOnce, ConnectionLost } from "../../clients/javascript/palaver.js";
-import { LIMITS, READY, next, peer, rest, spoken, test } from "./lab.mjs";
+import { LIMITS, READY, next, peer, persist, rest, spoken, test } from "./lab.mjs";
 
 const TURN = { $last: "turn" };
 const ACCEPTED = { type: "turn.accepted", turn: TURN, seq: 1, npc: "vlad", tier: "elite" };
@@ -280,6 +280,22 @@ test("whoever reads slowly gets whole text in fewer events", async ({ connect })
   const events = await rest(turn);
   assert.equal(spoken(events), words.join(""));
   assert.ok(events.length < 300, `${events.length} events`);
+});
+
+test("a server that confirms nothing does not fill the client's memory", async ({ connect }) => {
+  const limits = { ...LIMITS, messages_per_s: 1e9 };
+  const steps = [{ expect: "session.start" }, { send: { ...READY, limits } }];
+  const { url } = await peer([{ steps, mute: true }]);
+  const client = await persist(() => connect(url, { timeoutMs: 500 }));
+  const calls = () => Array.from({ length: 3_000 }, (_, n) => client.updateFacts({ n }));
+  const codes = new Set();
+  for (let round = 0; round < 2; round += 1) {
+    for (const { status, reason } of await Promise.allSettled(calls())) {
+      assert.equal(status, "rejected");
+      codes.add(reason.code);
+    }
+  }
+  assert.deepEqual([...codes].sort(), ["connection_lost", "overloaded"]);
 });
 
 test("a turn of which nothing is heard ends with an error", async ({ connect }) => {

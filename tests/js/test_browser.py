@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from jslab import Lab
 
-LIMIT_S = 90
+pytestmark = pytest.mark.timeout(300)
+
+LIMIT_S = 200
+"""Ends what hangs; nothing waits for it to pass."""
 FLAGS = (
     "--headless",
     "--no-sandbox",
