@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from palaver.errors import ProtocolError
 from palaver.testing.clock import run
+from palaver_luanti import letters
 from palaver_luanti import mailbox as module
 from palaver_luanti.mailbox import Mailbox
 from palaver_luanti.upstream import away, gone
@@ -514,3 +515,14 @@ def test_what_was_brought_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
         box.say(turn, "done", text="x" * 200)
         assert kinds(box.got(turn=turn)) == [f"{turn} accepted", f"{turn} done"]
     assert box.over is None
+
+
+def test_an_action_says_how_long_it_waited(monkeypatch: pytest.MonkeyPatch, box: Box) -> None:
+    """Each time it is given out: what an NPC has given up is not to be done any more."""
+    times = iter([5.0, 5.0, 5.25, 7.0])
+    monkeypatch.setattr(letters, "monotonic", lambda: next(times))
+    box.say("a", "action", call="a.1", name="give_item", args={})
+    given = [box.got() for _ in range(3)]
+    ages = [one["age_ms"] for messages in given for one in messages if "age_ms" in one]
+    assert ages == [0, 250, 2000]
+    assert kinds(given[0])[-1] == "a action"

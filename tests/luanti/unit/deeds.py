@@ -64,10 +64,11 @@ class Deeds:
 
     def act(
         self, name: str, text: str | None = None, *, npc: str = "alchemist",
-        player: str | None = "sam", call: str | None = None, **args: Any,
+        player: str | None = "sam", call: str | None = None, age_ms: float | None = None,
+        **args: Any,
     ) -> tuple[bool, str]:  # fmt: skip
         """Propose an action, and return the one answer to it."""
-        count, answer = self.world.act(npc, player, name, self.table(args), text, call)
+        count, answer = self.world.act(npc, player, name, self.table(args), text, call, age_ms)
         assert count == 1, f"{count} answers"
         assert answer.type == "action.result"
         return answer.ok, answer.message

@@ -423,11 +423,11 @@ end
 
 -- Carries out an action, as on a `turn.action`; returns the answer.
 local calls = 0
-function world.act(npc, player, name, args, text, call)
+function world.act(npc, player, name, args, text, call, age_ms)
 	calls = calls + 1
 	local before = #world.sent
 	world.A.actions.on_action({ id = world.turn or "turn" .. calls, npc = npc, player = player, text = text },
-		{ call = call or "turn." .. calls, name = name, args = args })
+		{ call = call or "turn." .. calls, name = name, args = args, age_ms = age_ms })
 	return #world.sent - before, world.sent[#world.sent].message
 end
 

@@ -378,6 +378,23 @@ STEPS = st.lists(
 NAMES = (APPLE, BREAD, ROSE, ELIXIR, COIN, "default:sword_stone", "default:sword_wood")
 
 
+@pytest.mark.parametrize(("age_ms", "done"), [(None, True), (90.0, True), (1_300.0, False)])
+def test_what_an_npc_has_given_up_is_not_done(
+    deeds: Deeds, age_ms: float | None, done: bool
+) -> None:
+    """An action that comes when the server has stopped to wait for it changes nothing."""
+    ok, why = deeds.act("give_item", "May I have some bread?", item="bread", age_ms=age_ms)
+    assert ok is done
+    assert deeds.held(BREAD) == done
+    assert done or "too long" in why
+
+
+def test_what_waits_for_no_answer_is_never_too_late(deeds: Deeds) -> None:
+    """An action without `confirm` is done whenever it comes."""
+    register(deeds, "wave", "return true", confirm=False)
+    assert deeds.act("wave", age_ms=60_000.0)[0]
+
+
 @settings(max_examples=150, deadline=None)
 @given(steps=STEPS, size=st.integers(1, 8))
 def test_no_sequence_of_actions_makes_or_loses_an_item(

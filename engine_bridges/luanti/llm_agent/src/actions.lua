@@ -9,6 +9,9 @@ A.actions = actions
 
 -- The server holds the text behind an action that long. Polling is slow: two steps and a linger.
 local CONFIRM_MS = 1500
+-- The way here and back, after Palaver has given a message out. Who would be answered later than that
+-- has said already that it did not happen.
+local WAY_MS = 400
 local RANGE = 12
 local MAX_SEEN = 512
 local MAX_MESSAGE = 200
@@ -190,6 +193,12 @@ local function remember(key)
 	seen[key] = true
 end
 
+local function too_late(name, message)
+	local def = registered[name]
+	local age_ms = tonumber(message.age_ms)
+	return def and def.confirm ~= false and age_ms ~= nil and age_ms > CONFIRM_MS - WAY_MS
+end
+
 -- Handles a `turn.action`: runs it once, and answers it once, in this step.
 function actions.on_action(turn, message)
 	local call = message.call
@@ -202,10 +211,15 @@ function actions.on_action(turn, message)
 	end
 	remember(key)
 	local name = tostring(message.name)
-	local fine, ok, words = A.protect.call("action " .. name, function()
-		local ctx = { turn = turn.id, call = call, text = turn.text }
-		return actions.perform(A.npcs.get(turn.npc), turn.player, name, message.args, ctx)
-	end)
+	local fine, ok, words
+	if too_late(name, message) then
+		fine, ok, words = true, false, "it took too long"
+	else
+		fine, ok, words = A.protect.call("action " .. name, function()
+			local ctx = { turn = turn.id, call = call, text = turn.text }
+			return actions.perform(A.npcs.get(turn.npc), turn.player, name, message.args, ctx)
+		end)
+	end
 	if not fine then
 		ok, words = false, "that does not work now"
 	end

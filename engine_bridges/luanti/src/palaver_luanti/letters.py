@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from json.encoder import encode_basestring_ascii as quote
+from time import monotonic
 
 import msgspec
 
@@ -61,7 +62,7 @@ def _may_have_halves(frame: str) -> bool:
 class Item:
     """A message, or several pieces of text as one."""
 
-    __slots__ = ("asked", "frame", "given", "kind", "parts", "seq", "size", "turn")
+    __slots__ = ("asked", "at", "frame", "given", "kind", "parts", "seq", "size", "turn")
 
     def __init__(self, head: Head, frame: str) -> None:
         self.turn, self.kind, self.seq = head.turn, head.type, head.seq
@@ -69,6 +70,7 @@ class Item:
         self.parts: list[str] = [head.text] if head.type == "turn.delta" else []
         self.size = len(frame)
         self.given = self.asked = False
+        self.at = monotonic() if head.type == "turn.action" else None
 
     def join(self, seq: int, text: str, size: int) -> None:
         """Take one more piece of text."""
@@ -86,7 +88,10 @@ class Item:
                 f'"text":{quote(text)}}}'
             )
         self.frame = mend(self.frame)
-        return self.frame
+        if self.at is None:
+            return self.frame
+        # An NPC waits for the game only so long: what it has given up is not to be done any more.
+        return f'{self.frame[:-1]},"age_ms":{(monotonic() - self.at) * 1000:.0f}}}'
 
 
 class Asks:
