@@ -118,9 +118,7 @@ async def test_an_interruption_tells_what_was_heard(live: Path, palaver_world: P
         assert "gold" not in told
 
 
-async def test_a_restarted_server_is_told_everything_again(
-    live: Path, palaver_world: Path
-) -> None:
+async def test_a_restarted_server_is_told_everything_again(live: Path, palaver_world: Path) -> None:
     """After a restart the NPC is there with its facts, and the game talks on."""
     async with Cable(None) as cable:
         async with running_server(palaver_world) as first:

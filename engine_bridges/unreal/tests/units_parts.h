@@ -152,7 +152,8 @@ TEST_CASE("the outbox is bounded, in messages and in bytes") {
 
 TEST_CASE("the state is told again as it is now, split to fit") {
     palaver::State state;
-    CHECK(state.note(R"({"type":"npc.upsert","id":"m1","npc":"v","persona":"p","facts":{"a":1,"b":2}})"));
+    CHECK(state.note(
+        R"({"type":"npc.upsert","id":"m1","npc":"v","persona":"p","facts":{"a":1,"b":2}})"));
     CHECK(state.note(R"({"type":"facts.update","npc":"v","set":{"a":3},"unset":["a","b"]})"));
     CHECK(state.note(R"({"type":"npc.upsert","npc":"gone","persona":"p","facts":{"x":1}})"));
     CHECK(state.note(R"({"type":"actions.set","npc":"gone","actions":[]})"));

@@ -15,7 +15,9 @@ struct Desk : palaver::Wire, palaver::Sink {
     void dial() override { log.push_back("dial"); }
     void send(std::string_view frame) override { sent.emplace_back(frame); }
     void hang_up(int code) override { log.push_back("hang up " + std::to_string(code)); }
-    void on_phase(palaver::Phase phase, std::string_view) override { log.push_back(name_of(phase)); }
+    void on_phase(palaver::Phase phase, std::string_view) override {
+        log.push_back(name_of(phase));
+    }
     void on_delta(std::string_view turn, std::string_view text) override {
         log.push_back(std::string(turn) + ": " + std::string(text));
     }
@@ -68,7 +70,8 @@ struct Table {
             "\",\"limits\":{\"message_bytes\":60000,\"messages_per_s\":200}}");
     }
     void say(const std::string& frame) { session.received(now, frame); }
-    void turn(const std::string& type, int seq, const std::string& id, const std::string& more = "") {
+    void turn(const std::string& type, int seq, const std::string& id,
+              const std::string& more = "") {
         say("{\"type\":\"turn." + type + "\",\"seq\":" + std::to_string(seq) + ",\"turn\":\"" + id +
             "\"" + more + "}");
     }
@@ -293,7 +296,7 @@ TEST_CASE("some closes are final, others are not") {
 TEST_CASE("a refused turn ends with the reason, or a canned line") {
     Table t;
     t.session.ask(hello(), "t1");
-    t.say("{\"type\":\"error\",\"code\":\"overloaded\",\"re\":\"m1\",\"turn\":\"t1\",\"message\":\"m\"}");
+    t.say(R"({"type":"error","code":"overloaded","re":"m1","turn":"t1","message":"m"})");
     CHECK(t.desk.told("t1 failed overloaded"));
     t.session.canned().add("vlad", "Later.");
     t.session.ask(hello(), "t2");

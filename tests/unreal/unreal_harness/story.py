@@ -205,7 +205,11 @@ class Story:
             return
         message = self._whole(value)
         if kind in ("session.ready", "session.reset"):
-            message = {**READY, **message, "limits": {**READY["limits"], **message.get("limits", {})}}
+            message = {
+                **READY,
+                **message,
+                "limits": {**READY["limits"], **message.get("limits", {})},
+            }
             message.setdefault("session", f"session-{len(self.servers)}")
             self.session_of[connection] = message["session"]
         if kind == "session.resumed":

@@ -25,14 +25,14 @@ inline constexpr std::size_t kMessageBytes = 60'000;           ///< Until the se
 inline constexpr std::size_t kMaxTurns = 64;                   ///< Turns that are not over.
 inline constexpr std::size_t kMaxWaiting = 256;                ///< Messages not yet confirmed.
 inline constexpr std::size_t kMaxWaitingBytes = 1024 * 1024;   ///< The same, in bytes.
-inline constexpr std::size_t kMaxStateBytes = 4 * 1024 * 1024; ///< What a reset sends again.
+inline constexpr std::size_t kMaxStateBytes = 4 * 1024 * 1024;  ///< What a reset sends again.
 inline constexpr std::size_t kMaxCalls = 128;                  ///< Actions that wait for a verdict.
 inline constexpr std::size_t kMaxLines = 1024;                 ///< Canned lines, all NPCs together.
 inline constexpr std::size_t kMaxVoices = 64;                  ///< Pieces of speech of one reply.
 inline constexpr std::size_t kMaxIdBytes = 512;                ///< 128 characters of UTF-8.
 
 // When. The first four are those of the Python client.
-inline constexpr Millis kPingMs = 15'000;     ///< Without a message sent, a ping goes out.
+inline constexpr Millis kPingMs = 15'000;     ///< After this long without sending, a ping.
 inline constexpr Millis kPongMs = 10'000;     ///< Time for the answer; then the line counts as dead.
 inline constexpr Millis kConnectMs = 10'000;  ///< For connecting and opening the session together.
 inline constexpr Millis kStableMs = 5'000;    ///< A connection this old starts the waits anew.

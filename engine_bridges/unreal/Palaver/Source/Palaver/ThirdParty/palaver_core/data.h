@@ -1,4 +1,4 @@
-// Plain data of the game: values of facts, schemas and arguments, kept as the JSON they are sent as.
+// Plain data of the game: values of facts, schemas and arguments, kept as the JSON that is sent.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What becomes of turns: the server's messages about them, canned lines when it is away or late, and
-// exactly one end for each.
+// What becomes of turns: the server's messages about them, canned lines when it is away or late,
+// and exactly one end for each.
 #pragma once
 
 #include <cstddef>

@@ -74,7 +74,9 @@ struct Call {
 class Sink {
 public:
     virtual ~Sink() = default;
-    virtual void on_phase(Phase phase, std::string_view why) { static_cast<void>(phase), static_cast<void>(why); }
+    virtual void on_phase(Phase phase, std::string_view why) {
+        static_cast<void>(phase), static_cast<void>(why);
+    }
     /// The session is there: `fresh` says whether it is a new one, whose `seq` begins at 1.
     virtual void on_session(std::string_view session, bool fresh) {
         static_cast<void>(session), static_cast<void>(fresh);
