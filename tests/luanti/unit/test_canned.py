@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.parametrize("why", ["away", "late", "busy", "http", "cooldown", "other"])
+@pytest.mark.parametrize("why", ["away", "late", "busy", "http", "cooldown", "refused", "other"])
 def test_there_is_a_line_for_every_reason(parts: Any, why: str) -> None:
     """Plain, without the engine's escapes: it is shown letter by letter."""
     line = parts.canned.line("mira", why)

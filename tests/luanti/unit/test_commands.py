@@ -73,9 +73,14 @@ def test_say_spawn_list_and_remove() -> None:
     assert world.command("say willow Supper is ready.") == (True, "Elder Willow says it.")
     assert world.chat == ["sam: <Elder Willow> Supper is ready."]
     assert world.command("list") == (True, "willow  Elder Willow  (willow)  (0,0,0)")
-    assert world.command("spawn willow") == (True, "Elder Willow is here.")
-    assert world.command("list")[1].endswith(") (0,0,0)")
+    ok, message = world.command("spawn willow")
+    assert ok
+    assert message.startswith("Elder Willow is here, and has 2 bodies now.")
+    assert "/llm_agent remove willow" in message
+    assert world.command("list")[1].endswith(") (0,0,0)  2 bodies")
     assert world.command("remove willow") == (True, "Removed: 2")
+    assert world.command("spawn willow") == (True, "Elder Willow is here.")
+    assert world.command("remove willow") == (True, "Removed: 1")
     assert world.command("remove willow")[0] is False
     assert world.command("say willow hi")[0] is False
 
@@ -87,7 +92,7 @@ def test_reload_reads_settings_and_asks_again() -> None:
     world.stub.conf["llm_agent.url"] = "http://127.0.0.1:9999"
     ok, message = world.command("reload")
     assert ok
-    assert "http://127.0.0.1:9999" in message
+    assert "http://127.0.0.1:9999 " in message, "no sign that a client takes into the link"
     assert world.mod.settings.hear_radius == 20
     assert (world.stub.retried, world.stub.resynced) == (1, 1)
 

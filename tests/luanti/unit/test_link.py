@@ -506,6 +506,43 @@ def test_it_can_be_tried_again_by_hand(game: Any) -> None:
     assert talk.state()["state"] == "up"
 
 
+def test_another_wrong_address_is_tried_at_once_and_named(game: Any) -> None:
+    """Whenever an admin corrects it: with a warning of its own, and a back-off from the start."""
+    talk = game(server=lambda one: one.fail())
+    talk.wait(60)
+    assert len(talk.log("warning")) == 1
+    talk.A.settings.url = "http://127.0.0.1:9998"
+    talk.A.link.retry()
+    before = len(talk.requests)
+    talk.step(2)
+    assert [one.url.split("/luanti")[0] for one in talk.requests[before:]] == [
+        "http://127.0.0.1:9998"
+    ]
+    assert len(talk.log("warning")) == 2
+    assert "http://127.0.0.1:9998 (" in talk.log("warning")[1]
+    assert talk.state()["failures"] == 1
+    assert talk.state()["retry_in_s"] <= 1
+    talk.wait(60)
+    assert len(talk.log("warning")) == 2
+
+
+def test_a_probe_that_hangs_at_the_old_address_keeps_no_other_waiting(game: Any) -> None:
+    """And when it ends at last, that says nothing of the new one."""
+    talk = game()
+    talk.step()
+    (old,) = talk.requests
+    talk.A.settings.url = "http://127.0.0.1:9998"
+    talk.A.link.retry()
+    talk.step()
+    assert talk.requests[-1].url.startswith("http://127.0.0.1:9998/")
+    talk.requests[-1].answer()
+    talk.step()
+    old.fail()
+    talk.step(2)
+    assert talk.state()["state"] == "up"
+    assert talk.log("warning") == []
+
+
 @pytest.mark.parametrize("code", [401, 403])
 def test_a_wrong_token_is_named_once(game: Any, code: int) -> None:
     """With the setting to change."""
@@ -514,7 +551,8 @@ def test_a_wrong_token_is_named_once(game: Any, code: int) -> None:
         talk.ask()
         talk.wait(1)
     assert len(talk.log("error")) == 1
-    assert "llm_agent.token" in talk.log("error")[0]
+    for way in ("llm_agent.token", "minetest.conf", "/set -n llm_agent.token", "/llm_agent reload"):
+        assert way in talk.log("error")[0]
     assert talk.state()["state"] == "down"
     assert len(talk.requests) <= 4
     assert {turn.by for turn in talk.done} == {"canned"}

@@ -341,8 +341,8 @@ def test_a_long_reply_that_is_there_is_not_cut_by_the_limit(game: Any) -> None:
     [
         ("overloaded", "busy"),
         ("rate_limited", "busy"),
-        ("bad_message", "away"),
-        ("internal", "away"),
+        ("bad_message", "refused"),
+        ("internal", "refused"),
     ],
 )
 def test_a_turn_that_is_refused_is_a_canned_line(talk: Any, code: str, why: str) -> None:
@@ -354,6 +354,10 @@ def test_a_turn_that_is_refused_is_a_canned_line(talk: Any, code: str, why: str)
     assert turn.shown
     assert talk.state()["state"] == "up"
     assert sent(talk, "turn.cancel") == []
+    talk.wait(10)
+    stats = talk.stats()
+    assert stats["canned_why"] == {why: 1}
+    assert stats["asked"] == stats["answered"] + stats["canned"] + stats["cancelled"] == 1
 
 
 # Callbacks

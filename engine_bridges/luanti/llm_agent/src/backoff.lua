@@ -6,6 +6,7 @@ local backoff = {
 	why = nil,          -- what is wrong
 	failures = 0,       -- in a row
 	retry_at = 0,
+	untold = false,     -- an admin waits for word of the next try
 }
 
 -- 1, 2, 4 ... seconds, less a random part, so that servers do not come back in step.
@@ -15,8 +16,9 @@ local DEMAND_S = 2.5
 -- With nobody asking for that long it may be seldom: each failure is a line in the engine's log.
 local QUIET_S, QUIET_PROBE_S = 300, 300
 
-local TOKEN = "it does not take our token: set llm_agent.token in minetest.conf to the token of role"
-	.. " `engine` in Palaver's server.tokens, and restart the game server"
+local TOKEN = "it does not take our token: it wants that of role `engine` in Palaver's server.tokens, as"
+	.. " llm_agent.token in minetest.conf, then restart the game server; or at once, until the next restart:"
+	.. " `/set -n llm_agent.token <token>`, then `/llm_agent reload`"
 local ADVICE = {
 	["http 401"] = TOKEN,
 	["http 403"] = TOKEN,
@@ -41,10 +43,10 @@ end
 --- Notes that it answers.
 -- @param sure that it also does what it is asked; a session alone proves little
 function backoff.up(sure)
-	if backoff.state ~= "up" then
+	if backoff.state ~= "up" or backoff.untold then
 		A.log("action", "connected to Palaver at " .. A.settings.url)
 	end
-	backoff.state, backoff.why, backoff.barred = "up", nil, false
+	backoff.state, backoff.why, backoff.barred, backoff.untold = "up", nil, false, false
 	if sure then
 		backoff.failures = 0
 	end
@@ -55,11 +57,11 @@ end
 -- @param words the server's own, or nil
 function backoff.down(why, words)
 	local now = A.now()
-	local first = backoff.state ~= "down"
+	local first = backoff.state ~= "down" or backoff.untold
 	local news = backoff.why ~= why
 	backoff.failures = backoff.failures + 1
 	backoff.barred = why == "http 401" or why == "http 403"
-	backoff.state, backoff.why = "down", why
+	backoff.state, backoff.why, backoff.untold = "down", why, false
 	failed_at = now
 	backoff.retry_at = now + delay(now)
 	if first or (backoff.barred and news) then
@@ -77,9 +79,9 @@ function backoff.wanted()
 	end
 end
 
---- Lets the next probe come now.
-function backoff.hurry()
-	backoff.retry_at = 0
+--- Begins anew: the next probe comes now, and what it finds is logged. The address may be another one.
+function backoff.anew()
+	backoff.failures, backoff.barred, backoff.retry_at, backoff.untold = 0, false, 0, true
 end
 
 --- For good: there is no HTTP.

@@ -60,7 +60,7 @@ end
 
 --- A line for an NPC: one of its own (`canned` of its definition), else a general one; never the same
 -- twice in a row where there are two.
--- @param why "away", "late", "busy", "http" (as "away") or "cooldown"
+-- @param why "away", "late", "busy", "cooldown", or "http" or "refused" (both as "away")
 -- @param player the name of who reads it, or nil
 function canned.line(npc, why, player)
 	local ok, lines = A.protect.call("canned", own, npc)

@@ -80,7 +80,7 @@ function subcommands.reload()
 	end
 	A.link.retry()
 	A.link.resync()
-	return true, S("The settings are read again; asking @1.", A.settings.url)
+	return true, S("The settings are read again; asking @1 now.", A.settings.url)
 end
 
 local function place(object)
@@ -95,8 +95,9 @@ function subcommands.list()
 		for i, body in ipairs(A.npcs.bodies(npc)) do
 			places[i] = place(body)
 		end
-		lines[#lines + 1] = ("%s  %s  (%s)  %s"):format(npc.id, npc.name, npc.persona,
-			#places > 0 and table.concat(places, " ") or "not in the world now")
+		lines[#lines + 1] = ("%s  %s  (%s)  %s%s"):format(npc.id, npc.name, npc.persona,
+			#places > 0 and table.concat(places, " ") or "not in the world now",
+			#places > 1 and ("  %d bodies"):format(#places) or "")
 	end
 	if #lines == 0 then
 		return true, S("No NPC is registered.")
@@ -151,7 +152,14 @@ function subcommands.spawn(name, rest)
 	if not A.entity.spawn(id, {x = at.x, y = at.y - 0.5, z = at.z}, pos) then
 		return false, S("The engine did not let it.")
 	end
-	return true, S("@1 is here.", A.npcs.get(id).name)
+	local npc = A.npcs.get(id)
+	local bodies = #A.npcs.bodies(npc)
+	if bodies > 1 then
+		-- Easily done by mistake, and at the same spot not even seen.
+		return true, S("@1 is here, and has @2 bodies now. To have one: /llm_agent remove @3, then spawn it.",
+			npc.name, bodies, id)
+	end
+	return true, S("@1 is here.", npc.name)
 end
 
 function subcommands.remove(name, rest)

@@ -143,8 +143,15 @@ function link.resync()
 	return true
 end
 
---- Tries again now, whatever the back-off says.
-link.retry = backoff.hurry
+--- Tries again now, whatever the back-off says, and whatever still hangs.
+function link.retry()
+	if backoff.state == "off" then
+		return
+	elseif backoff.state ~= "up" then
+		requests.renew()
+	end
+	backoff.anew()
+end
 
 --- Sets what is called with each message, `fn(message)`.
 link.on_message = session.on_message

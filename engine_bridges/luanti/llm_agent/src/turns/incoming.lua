@@ -62,7 +62,9 @@ handlers["error"] = function(turn, message)
 		link.ask(own.message)
 		return
 	end
-	give_up(turn, (code == "overloaded" or code == "rate_limited") and "busy" or "away")
+	-- Palaver is there: what it will not do is another thing than that it is away.
+	give_up(turn, (code == "overloaded" or code == "rate_limited") and "busy"
+		or code ~= nil and "refused" or "away")
 end
 
 local function on_message(message)
