@@ -81,8 +81,9 @@ class WorldStore:
                     self._known.add(str(err))
                     log.error("%s; the last good version serves on", err)
                 return old
-            self._stamp = stamp
+            before, self._stamp = self._stamp, stamp
             self._report(old, world)
+            self._report_files(before, old, world)
             self.current = world
             return world
 
@@ -170,6 +171,21 @@ class WorldStore:
                 if not quietly:
                     log.info("%s is live", persona.file)
                 self._warn(persona, new.folder)
+
+    def _report_files(self, before: _Stamp, old: World, new: World) -> None:
+        """Log which files that are no personas were taken over, or are gone.
+
+        What was broken, or is, was logged already.
+        """
+        told = {problem.file for problem in (*old.problems, *new.problems)}
+        for file in sorted(before.keys() | self._stamp.keys()):
+            if before.get(file) == self._stamp.get(file) or file in told:
+                continue
+            inside = file.is_relative_to(new.folder)
+            name = file.relative_to(new.folder) if inside else file
+            if name.parts[0] == "personas" or file.name.startswith((".", "#", "~")):
+                continue
+            log.info("%s is %s", name.as_posix(), "live" if file in self._stamp else "gone")
 
     def _warn(self, persona: Persona, folder: Path) -> None:
         if isinstance(persona.template, BlockTemplate):
