@@ -60,5 +60,4 @@ def replay(programs: Path) -> Path:
 def units(programs: Path) -> Path:
     """The unit tests."""
     header("doctest/doctest.h", "doctest-dev")
-    # With optimisation doctest's many checks take three times as long to compile.
-    return build.compile_program(build.SOURCES / "units.cpp", programs / "units", "-O0")
+    return build.compile_program(build.SOURCES / "units.cpp", programs / "units")

@@ -20,17 +20,21 @@ def compilers() -> list[str]:
     return [path for name in ("g++", "clang++") if (path := shutil.which(name))]
 
 
-@pytest.mark.parametrize(("standard", "names"), [("c++17", HEADERS), ("c++20", ["palaver_core.h"])])
-def test_headers_are_clean(standard: str, names: list[str], tmp_path: Path) -> None:
-    """Each header compiles by itself without a warning, and all of them as C++20."""
-    for name in names:
-        include = f'#include "palaver_core/{name}"\n'
-        (tmp_path / f"{name}.cpp").write_text(include * 2, encoding="utf-8")
-    sources = [str(tmp_path / f"{name}.cpp") for name in names]
+@pytest.mark.parametrize("standard", ["c++17", "c++20"])
+def test_the_core_is_clean(standard: str) -> None:
+    """The whole core compiles without a warning, also of those that Unreal does not turn on."""
+    more = ["-Wconversion", "-Wpedantic", "-fsyntax-only"]
     for compiler in compilers():
-        more = ["-Wconversion", "-Wpedantic"]
-        command = [compiler, f"-std={standard}", "-fsyntax-only", *build.FLAGS, *more, *sources]
-        build.run(command)
+        source = str(build.SOURCES / "replay.cpp")
+        build.run([compiler, f"-std={standard}", *build.FLAGS, *more, source])
+
+
+def test_every_header_stands_alone(tmp_path: Path, compiler: str) -> None:
+    """Each header compiles by itself, and may be included twice."""
+    sources = [tmp_path / f"{name}.cpp" for name in HEADERS]
+    for name, source in zip(HEADERS, sources, strict=True):
+        source.write_text(f'#include "palaver_core/{name}"\n' * 2, encoding="utf-8")
+    build.run([compiler, "-std=c++17", "-fsyntax-only", *build.FLAGS, *map(str, sources)])
 
 
 def test_headers_are_small_and_plain() -> None:
@@ -70,7 +74,9 @@ def seeds(folder: Path) -> Path:
 
 def test_fuzz(programs: Path, tmp_path: Path) -> None:
     """Thousands of damaged messages neither break the core nor leave a turn without an end."""
-    program = build.compile_program(build.SOURCES / "fuzz_plain.cpp", programs / "fuzz_plain")
+    program = build.compile_program(
+        build.SOURCES / "fuzz_plain.cpp", programs / "fuzz_plain", "-O1"
+    )
     files = [str(path) for path in sorted(seeds(tmp_path / "seeds").iterdir())]
     done = build.run([str(program), "40000", "8", *files])
     assert int(done.split()[0]) > 0

@@ -151,7 +151,7 @@ async def test_a_restarted_server_is_told_everything_again(live: Path, palaver_w
                 assert (await game.until("session", fresh=True))["session"] != session
                 await game.ask("t3", text="Three.")
                 assert (await game.until("done", turn="t3"))["ending"] == "completed"
-                facts = second.gateway.games.get("default").npcs["vlad"].facts
+                facts = second.gateway.games["default"].npcs["vlad"].facts
                 assert facts["hunger"] == 7
                 assert facts["name"] == FACTS["name"]
                 assert "mood" not in facts

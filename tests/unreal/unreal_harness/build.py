@@ -39,7 +39,8 @@ def compile_program(source: Path, program: Path, *more: str) -> Path:
         program: The program to make.
         more: Further arguments, such as libraries.
     """
-    command = [str(compiler()), "-std=c++17", "-O1", *SANITIZERS, *FLAGS]
+    # Not optimised: to compile takes far longer here than to run.
+    command = [str(compiler()), "-std=c++17", *SANITIZERS, *FLAGS]
     run([*command, "-o", str(program), str(source), *more])
     return program
 

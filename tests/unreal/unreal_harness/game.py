@@ -40,10 +40,10 @@ class Game:
         self._process.stdin.close()
         try:
             async with asyncio.timeout(LIMIT_S):
-                _, words = await self._process.communicate()
+                words = (await self._process.communicate())[1]
         except TimeoutError:
             self._process.kill()
-            _, words = await self._process.communicate()
+            words = (await self._process.communicate())[1]
         # What a sanitizer finds, a leak too, ends the program otherwise.
         assert self._process.returncode == 0, words.decode()
 

@@ -23,11 +23,12 @@ SAMPLES = {
     "array": [],
     "null": None,
 }
-READY = {
+LIMITS = {"message_bytes": 60_000, "messages_per_s": 200}
+READY: dict[str, Any] = {
     "protocol": 1,
     "server": {"name": "palaver", "version": "1"},
     "capabilities": [],
-    "limits": {"message_bytes": 60_000, "messages_per_s": 200},
+    "limits": LIMITS,
 }
 
 
@@ -208,7 +209,7 @@ class Story:
             message = {
                 **READY,
                 **message,
-                "limits": {**READY["limits"], **message.get("limits", {})},
+                "limits": {**LIMITS, **message.get("limits", {})},
             }
             message.setdefault("session", f"session-{len(self.servers)}")
             self.session_of[connection] = message["session"]

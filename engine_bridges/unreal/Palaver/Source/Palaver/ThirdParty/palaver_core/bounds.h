@@ -33,13 +33,13 @@ inline constexpr std::size_t kMaxIdBytes = 512;                ///< 128 characte
 
 // When. The first four are those of the Python client.
 inline constexpr Millis kPingMs = 15'000;     ///< After this long without sending, a ping.
-inline constexpr Millis kPongMs = 10'000;     ///< Time for the answer; then the line counts as dead.
+inline constexpr Millis kPongMs = 10'000;     ///< For the answer; then the line is dead.
 inline constexpr Millis kConnectMs = 10'000;  ///< For connecting and opening the session together.
 inline constexpr Millis kStableMs = 5'000;    ///< A connection this old starts the waits anew.
 inline constexpr Millis kRetryBaseMs = 250;
 inline constexpr Millis kRetryCapMs = 10'000;
-inline constexpr Millis kAwayMs = 1'500;      ///< Without a connection, until a canned line is said.
-inline constexpr Millis kAnswerMs = 8'000;    ///< With one, until the first text of a turn.
+inline constexpr Millis kAwayMs = 1'500;      ///< Without a connection, until a canned line.
+inline constexpr Millis kAnswerMs = 8'000;    ///< With one, until the first text.
 inline constexpr Millis kQuietMs = 60'000;    ///< Between two messages of a turn that has begun.
 
 }  // namespace palaver
