@@ -61,6 +61,16 @@ async def test_not_held_longer_than_asked(game: Any) -> None:
     assert game.text_of(await game.rest(turn["turn"]), turn["turn"]) == "Yes."
 
 
+async def test_waits_may_have_a_fraction(game: Any) -> None:
+    """Lua makes `2000.5` of a division; that is rounded, and no reason to refuse a turn."""
+    turn = game.turn()
+    assert (await game.ask(turn, wait_ms=15_000.5))["messages"]
+    found = await game.poll(wait_ms=14_999.4, linger_ms=0.5)
+    assert found["cursor"] > 0
+    status, answer = await game.send({"session": game.session, "wait_ms": 25_000.6})
+    assert (status, answer["error"]["code"]) == (400, "bad_message")
+
+
 async def test_one_poll_for_all(game: Any) -> None:
     """One poll brings what all turns have, each in its order."""
     for npc in ("n1", "n2", "n3"):

@@ -6,6 +6,7 @@ The engine's HTTP client calls everything a form unless the mod says otherwise (
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
@@ -37,6 +38,11 @@ def _text(value: Any) -> Any:
 def _list(value: Any) -> Any:
     """Make a list of what the engine writes for an empty one."""
     return [] if value is None or value == {} else value
+
+
+def _whole(value: Any) -> Any:
+    """Round a number: Lua makes halves of what a mod divides."""
+    return round(value) if isinstance(value, float) and math.isfinite(value) else value
 
 
 Id = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=128)]
@@ -75,10 +81,10 @@ class ExchangeBody(BaseModel):
         list[dict[str, Any]], BeforeValidator(_list), Field(max_length=MOST_TOLD)
     ] = Field(default=[], description="Messages of the wire protocol, in order.")
     turn: Id | None = Field(default=None, description="The turn whose first event is waited for.")
-    wait_ms: Annotated[int, Field(ge=0, le=25_000)] | None = Field(
+    wait_ms: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=25_000)] | None = Field(
         default=None, description="Longest wait for the first message, 0 to 25,000."
     )
-    linger_ms: Annotated[int, Field(ge=0, le=1_000)] | None = Field(
+    linger_ms: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1_000)] | None = Field(
         default=None, description="Wait for more after it, 0 to 1,000."
     )
     max: Annotated[int, Field(ge=1, le=MOST_MESSAGES)] | None = Field(
