@@ -573,3 +573,52 @@ async def test_command(tmp_path: Path) -> None:
         assert "Traceback" not in errors.decode()
         assert "secret" not in errors.decode()
         await until(lambda: len(palaver.server.hub) == 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there Ctrl-C cannot be sent to one process")
+async def test_the_log_says_when_the_gateway_is_there(tmp_path: Path) -> None:
+    """Once each time, though no mod asks: whoever started both at once need not wonder."""
+    world = write_world(tmp_path / "world")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "palaver", "luanti", "--gateway", f"ws://127.0.0.1:{port}"),
+        *("--port", "0", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PALAVER_PLUGINS": "luanti"},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said: list[str] = []
+
+    async def says(words: str) -> None:
+        assert process.stderr is not None
+        while not said or words not in said[-1]:
+            line = await process.stderr.readline()
+            assert line, said
+            said.append(line.decode())
+
+    try:
+        async with asyncio.timeout(120), aiohttp.ClientSession() as http:
+            ready = json.loads(await process.stdout.readline())
+            assert "cannot reach" in ready["problem"]
+            more = {"server.port": port}
+            async with running_server(world, overrides=more):
+                await says(f"connected to ws://127.0.0.1:{port}")
+                url = f"{ready['http_url']}/luanti/v1/exchange"
+                async with http.post(url, json=START) as response:
+                    assert response.status == 200
+            await says("cannot reach")
+            async with running_server(world, overrides=more):
+                await says(f"connected to ws://127.0.0.1:{port}")
+            process.send_signal(signal.SIGINT)
+            _, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    told = "".join(said) + errors.decode()
+    assert process.returncode == 0, told
+    assert told.count("connected to") == 2
+    assert "Traceback" not in told

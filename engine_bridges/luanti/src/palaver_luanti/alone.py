@@ -20,7 +20,7 @@ from palaver.server.http import error_response, errors
 from palaver.server.security import GATE, Gate, check_binding
 from palaver_luanti.bodies import BODY_BYTES
 from palaver_luanti.bridge import Endpoints
-from palaver_luanti.dial import Gateway
+from palaver_luanti.dial import Gateway, look_for
 from palaver_luanti.remote import RemoteUpstream
 
 __all__ = ["Alone", "run_alone"]
@@ -160,8 +160,14 @@ async def run_alone(alone: Alone, gateway: Gateway, *, log_level: str, as_json: 
             about = await alone.upstream.about()
         except ProtocolError as err:
             about, problem = {}, err.message
+            gateway.reach.lost()
         _announce(alone, gateway, about, problem, as_json=as_json)
-        await stop.wait()
+        look = asyncio.create_task(look_for(gateway), name="look for the gateway")
+        try:
+            await stop.wait()
+        finally:
+            look.cancel()
+            await asyncio.wait({look}, timeout=SHUTDOWN_S)
         log.info("stopping")
 
 

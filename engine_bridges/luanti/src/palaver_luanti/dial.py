@@ -16,14 +16,21 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from palaver.errors import ConfigError, ProtocolError
-from palaver.messages import SUBPROTOCOL
-from palaver_luanti.upstream import away, encode
+from palaver.messages import PROTOCOL, SUBPROTOCOL
+from palaver_luanti.reach import Reach
+from palaver_luanti.upstream import AWAY, away, encode
 
-__all__ = ["Gateway", "cut_off", "gateway_at", "unreachable"]
+__all__ = ["Gateway", "cut_off", "gateway_at", "look_for", "unreachable"]
 
 OPEN_S = 4.0
 """Time to connect and to be greeted, in seconds."""
 CLOSE_S = 2.0
+LOOK = {"type": "session.start", "protocol": PROTOCOL, "client": {"name": "palaver luanti"}}
+LOOK_S = 0.5
+LOOK_CAP_S = 5.0
+"""The n-th look for a gateway that is away comes after `min(cap, base * 2**n)`."""
+REFUSED_S = 60.0
+"""The same where it refuses: each look is a line in its log."""
 MOST_BYTES = 1_000_000
 """Far above what the protocol allows; only a bound on what a broken gateway can make us hold."""
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
@@ -45,11 +52,13 @@ class Gateway:
         url: Its WebSocket address.
         http: Its HTTP address, without a path.
         token: What it asks for, or None.
+        reach: Whether it answers, as far as is known.
     """
 
     url: str
     http: str
     token: str | None = field(default=None, repr=False)
+    reach: Reach = field(default_factory=Reach, repr=False, compare=False)
 
     async def greet(self, first: Mapping[str, Any]) -> tuple[ClientConnection, dict[str, Any]]:
         """Connect, and return the connection and the answer to its first message.
@@ -83,6 +92,7 @@ class Gateway:
             if answer.get("type") == "error":
                 raise _refusal(answer)
             greeted = True
+            self.reach.found(self.url)
             return socket, answer
         except InvalidStatus as err:
             said = (err.response.body or b"").decode("utf-8", "replace").strip()[:200]
@@ -145,6 +155,25 @@ async def cut_off(socket: ClientConnection, *last: Mapping[str, Any]) -> None:
         pass
     finally:
         socket.transport.abort()
+
+
+async def look_for(gateway: Gateway) -> None:
+    """Look for a gateway whenever it is lost, also while no mod asks; until cancelled."""
+    pause = LOOK_S
+    while True:
+        await gateway.reach.until_lost()
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LOOK_CAP_S)
+        if gateway.reach.away:
+            try:
+                # What sessions do: only that shows that they can.
+                socket, _ = await gateway.greet(LOOK)
+            except ProtocolError as err:
+                if err.code != AWAY:
+                    pause = REFUSED_S
+                continue
+            await cut_off(socket, {"type": "session.end"})
+        pause = LOOK_S
 
 
 def unreachable(url: str, err: Exception) -> ProtocolError:

@@ -72,7 +72,12 @@ class RemoteLine:
         Raises:
             ProtocolError: The gateway is away, or refuses.
         """
-        socket, ready = await self._gateway.greet(self._start)
+        try:
+            socket, ready = await self._gateway.greet(self._start)
+        except ProtocolError as err:
+            if err.code == AWAY:
+                self._gateway.reach.lost(err.message)
+            raise
         try:
             self._session = str(ready["session"])
             self._limits = LimitsInfo.model_validate(ready["limits"])
@@ -224,15 +229,12 @@ class RemoteLine:
                 return None
             attempt += 1
             if attempt > 1 or _nobody_there(problem):
-                if self._away is None:
-                    log.warning("%s; trying again", problem.message)
+                self._gateway.reach.lost(problem.message)
                 self._pause(problem)
             await asyncio.sleep(random.uniform(0, min(RETRY_CAP_S, RETRY_S * 2**attempt)))
 
     async def _go_on(self, socket: ClientConnection) -> None:
         """Take a new connection, and send again what may be lost."""
-        if self._away is not None:
-            log.warning("%s answers again", self._gateway.url)
         self._pause(None)
         self._socket = socket
         for batch in list(self._batches.values()):
