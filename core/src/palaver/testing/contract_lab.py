@@ -29,17 +29,23 @@ __all__ = [
     "FAILURES",
     "IN_STREAM",
     "LIMIT_S",
+    "TRIES",
     "BackendLab",
     "Case",
     "Said",
     "ask",
     "cancelled",
     "nothing_left",
+    "seen_running",
     "until_running",
 ]
 
 LIMIT_S = 2000 * UNIT_S
 """Time for anything in this suite, in seconds; a backend that needs more hangs."""
+SOON_S = 200 * UNIT_S
+"""Time for a server to say that it is at work, in seconds."""
+TRIES = 4
+"""How often it is asked for a reply that it is still at work on."""
 
 FAILURES: dict[str, type[BackendError]] = {
     "gone": BackendUnavailable,  # nobody listens there
@@ -166,6 +172,21 @@ async def until_running(lab: BackendLab, count: int) -> None:
     async with asyncio.timeout(LIMIT_S):
         while await lab.running() != count:  # noqa: ASYNC110  # a real server tells nobody
             await asyncio.sleep(UNIT_S)
+
+
+async def seen_running(lab: BackendLab, stream: AsyncIterator[str | Finish]) -> bool:
+    """Wait for the first piece, and return whether the server then runs this one generation.
+
+    On a busy machine a server may give all it has in one go, and be at its end by then.
+    """
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            assert isinstance(await anext(stream), str)
+        async with asyncio.timeout(SOON_S):
+            await until_running(lab, 1)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def cancelled(reading: Awaitable[Any], begun: Awaitable[Any]) -> None:
