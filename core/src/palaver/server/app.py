@@ -14,6 +14,7 @@ from palaver.lifecycle import quietly
 from palaver.server.admission import Admission
 from palaver.server.http import HttpRoutes, error_response, errors
 from palaver.server.hub import Hub
+from palaver.server.listening import listen
 from palaver.server.openai import OpenAiRoutes
 from palaver.server.security import GATE, Gate, check_binding
 from palaver.server.turns import TurnRoutes
@@ -109,23 +110,10 @@ class Server:
         Raises:
             ConfigError: The port is taken, or the certificate cannot be read.
         """
-        await self._runner.setup()
-        site = web.TCPSite(
-            self._runner,
-            self._settings.host.strip("[]"),
-            self._settings.port,
-            ssl_context=self._tls(),
+        where = self._settings
+        self.port = await listen(
+            self._runner, where.host, where.port, key="server.port", tls=self._tls()
         )
-        try:
-            await site.start()
-        except OSError as err:
-            await self._runner.cleanup()
-            raise ConfigError(
-                f"cannot listen on {self._settings.host}:{self._settings.port}: {err.strerror}; "
-                "stop what uses the port, or choose another with --port",
-                key="server.port",
-            ) from err
-        self.port = self._runner.addresses[0][1]
         self._open = True
         return self
 

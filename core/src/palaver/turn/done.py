@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from palaver.turn.model import Attempt, Turn, TurnResult
 
-__all__ = ["done_message", "told", "trail_entry"]
+__all__ = ["done_message", "to_json", "told", "trail_entry"]
 
 MAX_DONE_BYTES = 59_900
 """Longest `turn.done` but for its number; a message has at most 60,000 bytes."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING, Protocol
 
+from palaver.turn.done import to_json
 from palaver.turn.sentences import Sentence, SentenceSplitter
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ __all__ = ["Outgoing", "TurnSink", "accepted_message"]
 
 MAX_DELTA_CHARS = 2_000
 """Longest text of one delta; even 12 bytes a character leave it below the limit of a message."""
-
-to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class TurnSink(Protocol):

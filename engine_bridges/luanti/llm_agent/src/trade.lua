@@ -79,6 +79,19 @@ function trade.goods(npc)
 	return goods, currency
 end
 
+-- A ware as a model is shown one: in words, and always the same, so that the prompt stays as it is.
+function trade.example(npc)
+	local goods, currency = trade.goods(npc)
+	local list = {}
+	for item in pairs(goods) do
+		if item ~= currency then
+			table.insert(list, A.items.plain(item))
+		end
+	end
+	table.sort(list)
+	return list[1] or currency and A.items.plain(currency) or "bread"
+end
+
 function trade.currency(npc)
 	local _, currency = trade.goods(npc)
 	return currency

@@ -17,6 +17,7 @@ from palaver.cli.output import console, log_to_stderr, print_json, safe
 from palaver.config.models import Server, Token
 from palaver.errors import ConfigError, ProtocolError
 from palaver.server.http import error_response, errors
+from palaver.server.listening import listen
 from palaver.server.security import GATE, Gate, check_binding
 from palaver_luanti.bodies import BODY_BYTES
 from palaver_luanti.bridge import Endpoints
@@ -95,18 +96,7 @@ class Alone:
         Raises:
             ConfigError: The port is taken.
         """
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host.strip("[]"), self.port)
-        try:
-            await site.start()
-        except OSError as err:
-            await self._runner.cleanup()
-            raise ConfigError(
-                f"cannot listen on {self._host}:{self.port}: {err.strerror}; stop what uses the "
-                "port, or choose another with --port",
-                key="--port",
-            ) from err
-        self.port = self._runner.addresses[0][1]
+        self.port = await listen(self._runner, self._host, self.port, key="--port")
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -7,18 +7,6 @@ local function gives_quests(npc)
 	return npc.def.quests ~= false and next((A.trade.goods(npc))) ~= nil
 end
 
-local function reward_of(npc)
-	local goods, currency = A.trade.goods(npc)
-	local list = {}
-	for item in pairs(goods) do
-		if item ~= currency then
-			table.insert(list, A.items.plain(item))
-		end
-	end
-	table.sort(list)
-	return list[1] or A.items.plain(currency or "") or "bread"
-end
-
 local function text(description, most, example)
 	return { type = "string", description = description, minLength = 1, maxLength = most, examples = { example } }
 end
@@ -35,7 +23,7 @@ A.actions.register("start_quest", {
 				description = text("one sentence to the player", 200, "Bring me what whispers in the forest."),
 				item = text(nil, 60, "flower"),
 				count = { type = "integer", minimum = 1, maximum = 99, examples = { 5 } },
-				reward = text(nil, 60, reward_of(npc)),
+				reward = text(nil, 60, A.trade.example(npc)),
 				reward_count = { type = "integer", minimum = 1, maximum = 20, default = 1 },
 			},
 			required = { "title", "item", "count", "reward" },

@@ -6,18 +6,6 @@ local function can_trade(npc)
 	return currency ~= nil and next(goods) ~= nil
 end
 
-local function ware_of(npc)
-	local goods, currency = A.trade.goods(npc)
-	local list = {}
-	for item in pairs(goods) do
-		if item ~= currency then
-			table.insert(list, A.items.plain(item))
-		end
-	end
-	table.sort(list)
-	return list[1] or "bread"
-end
-
 local function stock_problem(npc, item, count)
 	local stock = A.trade.stock(npc, item)
 	if stock == 0 then
@@ -80,7 +68,7 @@ A.actions.register("trade", {
 		return {
 			type = "object",
 			properties = {
-				item = { type = "string", maxLength = 60, examples = { ware_of(npc) } },
+				item = { type = "string", maxLength = 60, examples = { A.trade.example(npc) } },
 				count = { type = "integer", minimum = 1, maximum = 99, default = 1 },
 				deal = { type = "string", enum = { "sell", "buy" }, default = "sell" },
 			},
